@@ -1,0 +1,1 @@
+"""Legends and crosswalks as CSV tables."""

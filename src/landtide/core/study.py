@@ -1,0 +1,390 @@
+"""The study file: everything that one land-cover update needs to know, checked before anything starts."""
+
+import difflib
+import re
+from datetime import date
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from landtide.core import units
+from landtide.core.bands import DEFAULT_BANDS, SCL, band_id
+from landtide.core.errors import InputError
+from landtide.core.period import parse_duration
+
+Length = Annotated[float, BeforeValidator(lambda value: value if isinstance(value, float) else units.parse_length(value))]
+"""Metres; written with a unit."""
+
+Memory = Annotated[int, BeforeValidator(lambda value: value if isinstance(value, int) else units.parse_memory(value))]
+"""Bytes; written with a unit."""
+
+FIRST_YEAR = 2015  # Sentinel-2A was launched in June 2015
+
+
+def _check_duration(text: str) -> str:
+    parse_duration(text)
+    return text
+
+
+class Section(BaseModel):
+    """A part of the study: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Area(Section):
+    """Where; exactly one of the four."""
+
+    catalog_extent: bool = Field(False, alias="catalog-extent")
+    """The grid of the catalog's own items."""
+
+    tiles: list[str] | None = None
+    """MGRS names of Sentinel-2 tiles."""
+
+    bbox: tuple[float, float, float, float] | None = None
+    """West, south, east, north in WGS 84 degrees."""
+
+    geojson: str | None = None
+    """Path or URI of a GeoJSON file in WGS 84."""
+
+    @model_validator(mode="after")
+    def _one_of_four(self) -> "Area":
+        given = [self.catalog_extent, self.tiles is not None, self.bbox is not None, self.geojson is not None]
+        if sum(given) != 1:
+            raise ValueError("give exactly one of catalog-extent, tiles, bbox, geojson")
+        if self.bbox is not None and not (self.bbox[0] < self.bbox[2] and self.bbox[1] < self.bbox[3]):
+            raise ValueError(f"bbox {list(self.bbox)} is not west, south, east, north with west < east and south < north")
+        return self
+
+
+class YearsFrom(Section):
+    """From a year on, up to the last year that is over: for recurring runs."""
+
+    first: int = Field(alias="from", ge=FIRST_YEAR)
+
+
+class Source(Section):
+    """Where the acquisitions come from: a static catalog or a STAC API."""
+
+    catalog: str | None = None
+    """Path or URI of a static STAC collection, catalog or ItemCollection."""
+
+    api: str | None = None
+    """``earth-search``, ``cdse``, ``planetary-computer`` or the URL of a STAC API."""
+
+    collection: str | None = None
+    """Collection of the API; None = the Level-2A collection of the provider."""
+
+    max_cloud: float = Field(80.0, ge=0, le=100)
+    """Per cent. Scenes above it hold few clear pixels and cost as much to read as clear ones."""
+
+    cache: Literal["auto", "always"] = "auto"
+    """``auto`` keeps windows of remote assets in the workspace and reads local files in place; ``always`` keeps local ones too."""
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "Source":
+        if (self.catalog is None) == (self.api is None):
+            raise ValueError("give exactly one of catalog, api")
+        return self
+
+
+class Mask(Section):
+    """Which observations are dropped."""
+
+    asset: str = SCL
+    drop: list[int] = [0, 1, 3, 8, 9, 10]
+    """No data, saturated, cloud shadow, cloud (medium, high), cirrus; not 2 and 7 (they hit dark conifers and water) nor 11 (snow)."""
+
+    dilate: Length = Field(60.0, validate_default=True)
+    """Cloud edges and shadows reach beyond what SCL marks; 60 m is three of its 20 m pixels."""
+
+
+class OldMap(Section):
+    """The outdated map that labels come from."""
+
+    uri: str
+    year: int | None = None
+    """Year that the map shows."""
+
+    crosswalk: str = "corine"
+    """``corine``, ``worldcover``, ``lucas``, ``identity`` or the path of a CSV (code,target)."""
+
+    accuracy: Length | None = None
+    """Positional accuracy: polygons are eroded by it. None = 100 m for CORINE, else one pixel of the map."""
+
+    layer: str | None = None
+    """Layer of a GeoPackage; None = its first with polygons."""
+
+    column: str | None = None
+    """Column that holds the code in a vector map; None = the first that looks like one (code_18, code, class ...)."""
+
+
+class Composite(Section):
+    """How a year of observations becomes a regular series."""
+
+    period: Annotated[str, AfterValidator(_check_duration)] = "P1M"
+    method: Literal["median"] = "median"
+    gaps: Literal["linear", "none"] = "linear"
+
+
+class Extract(Section):
+    """How samples are drawn from the old map."""
+
+    per_class: int = Field(2000, ge=20)
+    """Target of samples a class and draw; more add cost and little accuracy to an RBF-SVM."""
+
+    trust: float = Field(0.6, ge=0, le=1)
+    """Samples below this trust are not used for training."""
+
+    draws: int = Field(5, ge=1, le=20)
+    """Samples are drawn this many times, one classifier each; their vote is the preliminary label."""
+
+    candidates: int = Field(60_000, ge=1000, le=1_000_000)
+    """Pixels that receive preliminary labels in the first stage."""
+
+    few: Literal["drop", "stop"] = "drop"
+    """What to do with a class that keeps fewer than 10 samples: go on without it and report it, or stop."""
+
+
+class Model(Section):
+    """Which classifier makes the maps; its own settings follow as further keys."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: Literal["svm", "forest", "lstm"] = "lstm"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Train(Section):
+    """Where training runs."""
+
+    backend: Literal["local"] = "local"
+    nodes: Literal[1] = 1
+    processes: int = Field(1, ge=1)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class Consistency(Section):
+    """How the maps of several years are made to agree."""
+
+    method: Literal["none", "hmm"] = "none"
+
+
+class Classify(Section):
+    """What is written beside label and confidence."""
+
+    probabilities: bool = False
+
+
+class Evaluate(Section):
+    """What the maps are scored against. None of it reaches training."""
+
+    reference: str | dict[int, str] | None = None
+    """Raster of the true classes, for ``year`` or as a table year: path."""
+
+    points: str | None = None
+    """Labelled points (Parquet, GeoPackage, CSV)."""
+
+    crosswalk: str = "identity"
+    year: int | None = None
+    """Year of the reference and of points without a date; None = the last year of the study."""
+
+
+class Compute(Section):
+    """What a worker may use."""
+
+    memory: Memory = Field(4 * 2**30, validate_default=True)
+    workers: int = Field(2, ge=1)
+    threads: int = Field(1, ge=1)
+
+
+class Hpc(Section):
+    """How pods reach a Slurm system."""
+
+    bridge: Literal["none"] = "none"
+
+
+class Study(Section):
+    """One study, with every path absolute."""
+
+    name: str
+    area: Area
+    years: list[int] | YearsFrom
+    source: Source
+    bands: list[str] = list(DEFAULT_BANDS)
+    mask: Mask | None = Mask()
+    legend: str = "landtide10"
+    old_map: OldMap | None = None
+    points: str | None = None
+    composite: Composite = Composite()
+    extract: Extract = Extract()
+    model: Model = Model()
+    train: Train = Train()
+    consistency: Consistency = Consistency()
+    classify: Classify = Classify()
+    evaluate: Evaluate = Evaluate()
+    compute: Compute = Compute()
+    runner: Literal["local"] = "local"
+    hpc: Hpc = Hpc()
+    workspace: str = "./work"
+    seed: int = Field(7, ge=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Study":
+        if re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", self.name) is None:
+            raise ValueError(f"name {self.name!r} becomes part of paths: use lower-case letters, digits, '-', '_' and '.'")
+        if self.old_map is None and self.points is None:
+            raise ValueError("give old_map, points or both: without either there is no label to learn from")
+        if isinstance(self.years, list):
+            if not self.years or len(set(self.years)) != len(self.years):
+                raise ValueError(f"years {self.years} must be a list of different years")
+            early = [year for year in self.years if year < FIRST_YEAR]
+            if early:
+                raise ValueError(f"years {early} lie before Sentinel-2, whose first images are of {FIRST_YEAR}")
+        ids = [band_id(name) for name in self.bands]
+        twice = sorted({name for name in ids if ids.count(name) > 1})
+        if twice or not ids:
+            raise ValueError(f"bands must name each band once, and at least one (twice: {', '.join(twice) or 'none'})")
+        return self
+
+    @property
+    def band_ids(self) -> tuple[str, ...]:
+        """ESA ids of the bands, in the study's order: the channels of every array."""
+        return tuple(band_id(name) for name in self.bands)
+
+    @property
+    def default_mask(self) -> bool:
+        """Whether the mask is the default and was not asked for: then a catalog without SCL is read unmasked, with a warning."""
+        return "mask" not in self.model_fields_set
+
+    def all_years(self) -> list[int]:
+        """Return the years in order. ``years: {from: ...}`` has been settled by `parse_study`."""
+        assert isinstance(self.years, list)
+        return sorted(self.years)
+
+
+PATHS = (
+    ("source", "catalog"),
+    ("area", "geojson"),
+    ("old_map", "uri"),
+    ("old_map", "crosswalk"),
+    ("evaluate", "reference"),
+    ("evaluate", "points"),
+    ("evaluate", "crosswalk"),
+    (None, "points"),
+    (None, "legend"),
+    (None, "workspace"),
+)
+"""Every key of the study that may hold a path: section, key."""
+
+NAMES = {"corine", "worldcover", "lucas", "identity", "landtide10", "landtide9", "landtide8"}
+"""Values of those keys that name a table of landtide's own and are no path."""
+
+
+def parse_study(text: str, folder: str, today: date, overrides: dict[str, Any] | None = None) -> Study:
+    """Read a study from YAML text.
+
+    folder     the study file's folder (path or URI): relative paths start there, ``{catalog}`` is the catalog's folder
+    today      settles ``years: {from: ...}``: the last year is the last that is over
+    overrides  values by dotted key (``workspace``, ``model.name``), laid over the text
+
+    Raises InputError with one line: the key, the value, and the nearest known key where the key is unknown.
+    """
+    try:
+        record = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"study file is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(record, dict):
+        raise InputError("study file is empty or no table of keys: start with `name:`, `area:`, `years:`, `source:`")
+    for key, value in (overrides or {}).items():
+        _set(record, key, value)
+    _resolve_paths(record, folder)
+    _settle_years(record, today)
+    try:
+        return Study.model_validate(record)
+    except ValidationError as error:
+        raise InputError(f"study file: {_first_line(error)}") from None
+
+
+def _set(record: dict[str, Any], dotted: str, value: Any) -> None:
+    *sections, last = dotted.split(".")
+    for section in sections:
+        record = record.setdefault(section, {})
+    record[last] = value
+
+
+def _resolve_paths(record: dict[str, Any], folder: str) -> None:
+    """Make every path absolute, in place."""
+    source = record.get("source")
+    catalog = source.get("catalog") if isinstance(source, dict) else None
+    home = str(_absolute(str(catalog), folder)).rsplit("/", 1)[0] if catalog else folder
+
+    def resolve(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: resolve(item) for key, item in value.items()}
+        if not isinstance(value, str) or value in NAMES:
+            return value
+        return _absolute(value.replace("{catalog}", home), folder)
+
+    for section, key in PATHS:
+        table = record.get(section) if section else record
+        if isinstance(table, dict) and table.get(key) is not None:
+            table[key] = resolve(table[key])
+    record.setdefault("workspace", _absolute("./work", folder))
+
+
+def _absolute(path: str, folder: str) -> str:
+    if re.match(r"^[a-zA-Z][a-zA-Z0-9+.-]*://", path):
+        return path.removeprefix("file://") if path.startswith("file://") else path
+    if path.startswith("/"):
+        return path
+    scheme, _, rest = folder.rpartition("://")
+    parts: list[str] = []
+    for part in PurePosixPath(rest, path).parts:
+        if part == "..":
+            parts.pop()
+        elif part != ".":
+            parts.append(part)
+    return (f"{scheme}://" if scheme else "") + str(PurePosixPath(*parts))
+
+
+def _settle_years(record: dict[str, Any], today: date) -> None:
+    years = record.get("years")
+    if isinstance(years, dict) and isinstance(years.get("from"), int) and len(years) == 1:
+        if not FIRST_YEAR <= years["from"] < today.year:
+            raise InputError(
+                f"study file: years: from {years['from']} must lie in {FIRST_YEAR}..{today.year - 1}: "
+                "only years that are over can be mapped"
+            )
+        record["years"] = list(range(years["from"], today.year))
+
+
+def _first_line(error: ValidationError) -> str:
+    """Put the most telling of pydantic's errors into one line."""
+    errors = sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
+    first = errors[0]
+    where = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("function-", "list[", "YearsFrom", "dict[")))
+    if first["type"] == "extra_forbidden":
+        parent, _, key = where.rpartition(".")
+        known = _known_keys(parent)
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+        return f"unknown key {where!r}; nearest known key: {near[0] if near else 'none'!r} (known here: {', '.join(sorted(known))})"
+    if first["type"] == "missing":
+        return f"key {where!r} is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    given = first["input"]
+    shown = "" if isinstance(given, dict | BaseModel) else f" (given: {given!r})"
+    return f"{where + ': ' if where else ''}{message}{shown}"
+
+
+def _known_keys(section: str) -> list[str]:
+    model: Any = Study
+    for part in filter(None, section.split(".")):
+        annotation = model.model_fields[part].annotation
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        model = next((option for option in options if isinstance(option, type) and issubclass(option, Section)), Study)
+    return [field.alias or name for name, field in model.model_fields.items()]

@@ -1,0 +1,216 @@
+"""The composite cube on disk: a Zarr v3 group that is written and read by window.
+
+Arrays: ``composite`` (time, band, y, x) int16 digital numbers of 1e-4, and ``count`` (time, y, x) uint8, the valid observations
+behind each composite before gaps were filled. A chunk holds all times and bands of 128 x 128 pixels, because every reader wants
+the whole series of a pixel.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+import zarr.codecs
+import zarr.storage
+from rasterio.windows import Window
+from zarr.abc.store import Store
+from zarr.core.buffer import Buffer
+
+from landtide.core.cube import NODATA, SCALE, check_cube, decode
+from landtide.core.errors import LandtideError
+from landtide.core.period import Period
+from landtide.core.tile import Tile
+from landtide.io import storage
+
+CHUNK = 128
+"""Pixels along the side of a chunk: 256 windows at any offset read at most 9 of them."""
+
+EPOCH = date(1970, 1, 1)
+
+
+class HashingStore(zarr.storage.WrapperStore[Store]):
+    """A store that notes the SHA-256 of every object written through it."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.digests: dict[str, str] = {}
+
+    async def set(self, key: str, value: Buffer) -> None:
+        await super().set(key, value)
+        self.digests[key] = storage.digest(value.to_bytes())
+
+    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
+        if not await self.exists(key):
+            await self.set(key, value)
+
+
+@dataclass(frozen=True)
+class Cube:
+    """An open cube; pixels are read when asked for."""
+
+    tile: Tile
+    bands: tuple[str, ...]
+    periods: tuple[Period, ...]
+    group: zarr.Group
+
+    @property
+    def doy(self) -> np.ndarray:
+        """(T,) int16 day of year, 1..366, in the middle of each period."""
+        return np.array([period.middle.timetuple().tm_yday for period in self.periods], np.int16)
+
+    def read_digital(self, window: Window) -> np.ndarray:
+        """Return a window as stored, (T, B, h, w) int16."""
+        rows, columns = _slices(window)
+        return np.asarray(self._array("composite")[:, :, rows, columns])
+
+    def read(self, window: Window) -> np.ndarray:
+        """Return a window, (T, B, h, w) float32 reflectance or index, NaN = missing."""
+        return decode(self.read_digital(window))
+
+    def read_count(self, window: Window) -> np.ndarray:
+        """Return the number of valid observations in a window, (T, h, w) uint8."""
+        rows, columns = _slices(window)
+        return np.asarray(self._array("count")[:, rows, columns])
+
+    def read_pixels(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Return the series of single pixels, (N, T, B) float32, NaN = missing; each chunk is read once."""
+        result = np.empty((len(rows), len(self.periods), len(self.bands)), np.float32)
+        chunk = (rows // CHUNK) * (self.tile.shape[1] // CHUNK + 1) + columns // CHUNK
+        order = np.argsort(chunk, kind="stable")
+        starts = np.flatnonzero(np.diff(chunk[order], prepend=-1))
+        for members in np.split(order, starts[1:]) if len(order) else []:
+            top, left = rows[members[0]] // CHUNK * CHUNK, columns[members[0]] // CHUNK * CHUNK
+            height, width = min(CHUNK, self.tile.shape[0] - top), min(CHUNK, self.tile.shape[1] - left)
+            block = self.read_digital(Window(left, top, width, height))
+            result[members] = decode(np.moveaxis(block[:, :, rows[members] - top, columns[members] - left], 2, 0))
+        return result
+
+    def to_xarray(self) -> xr.DataArray:
+        """Return the composites as a lazy DataArray ``(time, band, y, x)``, int16 as stored."""
+        dataset = xr.open_zarr(self.group.store, consolidated=False, mask_and_scale=False)
+        return check_cube(dataset["composite"])
+
+    def _array(self, name: str) -> zarr.Array[Any]:
+        array = self.group[name]
+        if not isinstance(array, zarr.Array):
+            raise LandtideError(f"cube {self.group.store} has no array {name!r}")
+        return array
+
+
+def create_cube(uri: str, tile: Tile, periods: list[Period], bands: tuple[str, ...], attrs: dict[str, Any] | None = None) -> dict[str, str]:
+    """Make an empty cube; return the digests of its metadata objects by name relative to the cube's folder."""
+    store = HashingStore(open_store(uri))
+    rows, columns = tile.shape
+    group = zarr.create_group(
+        store,
+        zarr_format=3,
+        attributes={
+            "tile": tile.to_dict(),
+            "bands": list(bands),
+            "periods": [[period.start.isoformat(), period.end.isoformat()] for period in periods],
+            **(attrs or {}),
+        },
+    )
+    codec = zarr.codecs.BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle")
+    time, band = len(periods), len(bands)
+    group.create_array(
+        "composite",
+        shape=(time, band, rows, columns),
+        chunks=(time, band, CHUNK, CHUNK),
+        dtype="int16",
+        fill_value=NODATA,
+        compressors=codec,
+        dimension_names=("time", "band", "y", "x"),
+        attributes={"scale_factor": SCALE, "_FillValue": NODATA, "grid_mapping": "spatial_ref"},
+    )
+    group.create_array(
+        "count",
+        shape=(time, rows, columns),
+        chunks=(time, CHUNK, CHUNK),
+        dtype="uint8",
+        fill_value=0,
+        compressors=codec,
+        dimension_names=("time", "y", "x"),
+        attributes={"long_name": "valid observations before gap filling"},
+    )
+    _create_coordinates(group, tile, periods, bands)
+    return _named(uri, store.digests)
+
+
+def _create_coordinates(group: zarr.Group, tile: Tile, periods: list[Period], bands: tuple[str, ...]) -> None:
+    rows, columns = tile.shape
+    axes: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
+        "time": (
+            np.array([(period.start - EPOCH).days for period in periods], np.int64),
+            {"units": "days since 1970-01-01", "calendar": "standard"},
+        ),
+        "x": (tile.transform[2] + tile.transform[0] * (np.arange(columns) + 0.5), {"units": "m"}),
+        "y": (tile.transform[5] + tile.transform[4] * (np.arange(rows) + 0.5), {"units": "m"}),
+        "band": (np.array(bands, dtype=f"<U{max(map(len, bands))}"), {}),
+    }
+    for name, (values, attributes) in axes.items():
+        group.create_array(name, data=values, chunks=values.shape, dimension_names=(name,), attributes=attributes)
+    group.create_array(
+        "spatial_ref", shape=(), dtype="int32", fill_value=0, attributes={"crs_wkt": tile.geobox.crs.to_wkt() if tile.geobox.crs else ""}
+    )
+
+
+def write_window(uri: str, window: Window, composite: np.ndarray, count: np.ndarray) -> dict[str, str]:
+    """Write one window, (T, B, h, w) int16 and (T, h, w) uint8; return the digests of its chunks.
+
+    Raises LandtideError where the window cuts a chunk: two writers of one chunk would undo each other's work.
+    """
+    store = HashingStore(open_store(uri))
+    group = zarr.open_group(store, mode="r+", zarr_format=3)
+    rows, columns = _slices(window)
+    array = group["composite"]
+    assert isinstance(array, zarr.Array)
+    edges = ((rows.start, rows.stop, array.shape[2]), (columns.start, columns.stop, array.shape[3]))
+    if any(start % CHUNK or (stop % CHUNK and stop != whole) for start, stop, whole in edges):
+        raise LandtideError(f"window {window} cuts a chunk of {CHUNK} pixels")
+    array[:, :, rows, columns] = composite
+    counts = group["count"]
+    assert isinstance(counts, zarr.Array)
+    counts[:, rows, columns] = count
+    return _named(uri, store.digests)
+
+
+def open_cube(uri: str) -> Cube:
+    """Open a cube for reading. Raises FileNotFoundError where there is none."""
+    group = zarr.open_group(open_store(uri, read_only=True), mode="r", zarr_format=3)
+    attrs: dict[str, Any] = dict(group.attrs)
+    periods = tuple(Period(date.fromisoformat(start), date.fromisoformat(end)) for start, end in attrs["periods"])
+    return Cube(Tile.from_dict(attrs["tile"]), tuple(attrs["bands"]), periods, group)
+
+
+def open_store(uri: str, *, read_only: bool = False) -> Store:
+    """Return the Zarr store of a URI: a folder, or S3 through obstore with boto3's credentials."""
+    path = storage.local_path(uri)
+    if path is not None:
+        return zarr.storage.LocalStore(path, read_only=read_only)
+    from obstore.auth.boto3 import Boto3CredentialProvider
+    from obstore.store import S3Store
+
+    bucket, prefix = storage.split_s3(uri)
+    endpoint = storage.custom_endpoint(storage.s3_client())
+    session = storage.aws_session()
+    config: Any = {"region": session.region_name or "us-east-1"}
+    options: Any = {}
+    if endpoint is not None:
+        config |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
+        options["allow_http"] = endpoint.startswith("http://")
+    provider = Boto3CredentialProvider(session)
+    remote = S3Store(bucket, prefix=prefix, config=config, client_options=options, credential_provider=provider)
+    return zarr.storage.ObjectStore(remote, read_only=read_only)
+
+
+def _named(uri: str, digests: dict[str, str]) -> dict[str, str]:
+    name = uri.rstrip("/").rsplit("/", 1)[1]
+    return {f"{name}/{key}": value for key, value in digests.items()}
+
+
+def _slices(window: Window) -> tuple[slice, slice]:
+    top, left = int(window.row_off), int(window.col_off)
+    return slice(top, top + int(window.height)), slice(left, left + int(window.width))

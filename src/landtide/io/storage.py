@@ -1,0 +1,396 @@
+"""Objects by URI: read, write atomically, hash. One way for folders and for S3; http(s) is read only."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any, NoReturn
+from urllib.parse import unquote
+
+import boto3
+import botocore.exceptions
+import requests
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from requests.adapters import HTTPAdapter
+from urllib3.util.retry import Retry
+
+from landtide.core.errors import InputError, LandtideError
+
+HTTP_TIMEOUT = (10, 120)
+"""Seconds to connect, seconds without a byte: a stalled server must not stall the run for ever."""
+
+TRANSFER = TransferConfig(multipart_threshold=64 * 2**20, multipart_chunksize=32 * 2**20, max_concurrency=8)
+"""Most objects of a run lie below 64 MiB: one request instead of three (create, part, complete) each."""
+
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS}
+DENIED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "AuthFailure"}
+MISSING = {"404", "NoSuchKey", "NotFound"}
+
+
+def join(uri: str, *parts: str) -> str:
+    """Append path parts to a URI; ``./a`` counts as ``a``."""
+    return "/".join([uri.rstrip("/"), *(part.removeprefix("./").strip("/") for part in parts)])
+
+
+def parent(uri: str) -> str:
+    """Return the folder of an object's URI."""
+    return uri.rstrip("/").rsplit("/", 1)[0]
+
+
+def is_remote(uri: str) -> bool:
+    """Say whether a URI lies outside this machine's file system."""
+    return uri.startswith(("s3://", "http://", "https://"))
+
+
+def local_path(uri: str) -> Path | None:
+    """Return the path behind a local URI, None for a remote one."""
+    if is_remote(uri):
+        return None
+    if uri.startswith("file://"):
+        return Path(unquote(uri.removeprefix("file://")))
+    if "://" in uri:
+        raise InputError(f"URI {uri!r} has an unknown scheme: use a path, file://, s3:// or http(s)://")
+    return Path(uri)
+
+
+def read_bytes(uri: str) -> bytes:
+    """Return an object's bytes. Raises FileNotFoundError where there is none."""
+    path = local_path(uri)
+    if path is not None:
+        return path.read_bytes()
+    if uri.startswith("s3://"):
+        bucket, key = split_s3(uri)
+        with s3_errors(uri):
+            body: bytes = s3_client().get_object(Bucket=bucket, Key=key)["Body"].read()
+            return body
+    with http_errors(uri):
+        answer = http_session().get(uri, timeout=HTTP_TIMEOUT)
+        answer.raise_for_status()
+        content: bytes = answer.content
+        return content
+
+
+def read_text(uri: str) -> str:
+    """Return an object's text (UTF-8). Raises FileNotFoundError, or InputError where it is no text."""
+    try:
+        return read_bytes(uri).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{uri} is no UTF-8 text ({error.reason} at byte {error.start})") from error
+
+
+def read_json(uri: str) -> Any:
+    """Return the value of a JSON object. Raises FileNotFoundError, or InputError where it is no JSON."""
+    try:
+        return json.loads(read_text(uri))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{uri} is no JSON: {error}") from error
+
+
+def exists(uri: str) -> bool:
+    """Say whether an object is there, by one look at it and never by a listing."""
+    path = local_path(uri)
+    if path is not None:
+        return path.exists()
+    try:
+        size(uri)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def size(uri: str) -> int:
+    """Return an object's size in bytes. Raises FileNotFoundError where there is none."""
+    path = local_path(uri)
+    if path is not None:
+        return path.stat().st_size
+    return int(head(uri)["size"] or 0)
+
+
+def head(uri: str) -> dict[str, Any]:
+    """Return ``size`` (bytes, None if untold) and ``etag`` of a remote object. Raises FileNotFoundError where there is none."""
+    if uri.startswith("s3://"):
+        bucket, key = split_s3(uri)
+        with s3_errors(uri):
+            answer = s3_client().head_object(Bucket=bucket, Key=key)
+        return {"size": int(answer["ContentLength"]), "etag": str(answer.get("ETag", "")).strip('"')}
+    with http_errors(uri):
+        response = http_session().head(uri, timeout=HTTP_TIMEOUT, allow_redirects=True)
+        response.raise_for_status()
+    length = response.headers.get("Content-Length")
+    return {"size": int(length) if length else None, "etag": response.headers.get("ETag", "").strip('"')}
+
+
+def write_bytes(uri: str, data: bytes) -> None:
+    """Write an object so that a reader sees the old one or the new one whole, never a part."""
+    path = local_path(uri)
+    if path is None:
+        bucket, key = _writable_s3(uri)
+        with s3_errors(uri):
+            s3_client().put_object(Bucket=bucket, Key=key, Body=data)
+        return
+    with _temporary(path) as temporary:
+        temporary.write_bytes(data)
+        _sync(temporary)
+        temporary.replace(path)
+
+
+def write_json(uri: str, record: Any) -> None:
+    """Write a value as JSON, keys in the order given."""
+    write_bytes(uri, json_bytes(record))
+
+
+def json_bytes(record: Any) -> bytes:
+    """Return a value as readable JSON; NaN is refused, since JSON has none."""
+    return (json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def create(uri: str, data: bytes) -> bool:
+    """Write an object only where there is none; return whether we were the first.
+
+    Folders: a hard link, which the file system makes only once. S3: a conditional PUT; where the server knows none, a look
+    before and after the PUT, which leaves a window of milliseconds in which the last writer wins.
+    """
+    path = local_path(uri)
+    if path is None:
+        return _create_s3(uri, data)
+    with _temporary(path) as temporary:
+        temporary.write_bytes(data)
+        _sync(temporary)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+    return True
+
+
+def upload(local: Path, uri: str) -> None:
+    """Store a local file under a URI, atomically; the local file stays."""
+    path = local_path(uri)
+    if path is None:
+        bucket, key = _writable_s3(uri)
+        with s3_errors(uri):
+            s3_client().upload_file(str(local), bucket, key, Config=TRANSFER)
+        return
+    with _temporary(path) as temporary:
+        shutil.copyfile(local, temporary)
+        _sync(temporary)
+        temporary.replace(path)
+
+
+def download(uri: str, local: Path) -> None:
+    """Copy an object into a local file, atomically. Raises FileNotFoundError where there is none."""
+    path = local_path(uri)
+    with _temporary(local) as temporary:
+        if path is not None:
+            shutil.copyfile(path, temporary)
+        elif uri.startswith("s3://"):
+            bucket, key = split_s3(uri)
+            with s3_errors(uri):
+                s3_client().download_file(bucket, key, str(temporary), Config=TRANSFER)
+        else:
+            _download_http(uri, temporary)
+        temporary.replace(local)
+
+
+def delete(uri: str) -> None:
+    """Remove an object, or nothing where there is none."""
+    path = local_path(uri)
+    if path is not None:
+        path.unlink(missing_ok=True)
+        return
+    bucket, key = _writable_s3(uri)
+    with s3_errors(uri):
+        s3_client().delete_object(Bucket=bucket, Key=key)
+
+
+def sha256(uri: str) -> str:
+    """Return the SHA-256 of an object as a hex string, read in pieces."""
+    path = local_path(uri)
+    if path is None:
+        return digest(read_bytes(uri))
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest(data: bytes) -> str:
+    """Return the SHA-256 of bytes as a hex string."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def check_writable(uri: str) -> None:
+    """Write and remove a small object under a URI.
+
+    Raises InputError that says what is wrong: no permission, disk full, wrong credentials, no such bucket.
+    """
+    probe = join(uri, ".landtide-write-test")
+    try:
+        write_bytes(probe, b"landtide")
+        delete(probe)
+    except NotADirectoryError as error:
+        raise InputError(f"workspace {uri} is no folder: {error.filename} is a file. Correct `workspace` in the study file") from error
+
+
+@contextmanager
+def explain_os_errors(uri: str) -> Iterator[None]:
+    """Turn a full disk or a missing permission into InputError: both are the user's to mend."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise InputError(f"no space left on the disk of {uri}: free some, or choose another workspace") from error
+        if error.errno in NO_ACCESS:
+            raise InputError(
+                f"no permission to write {uri} ({error.strerror}): choose another workspace, or change its permissions"
+            ) from error
+        raise
+
+
+@contextmanager
+def s3_errors(uri: str) -> Iterator[None]:
+    """Turn botocore's errors into FileNotFoundError, InputError (credentials, bucket) or LandtideError (the rest)."""
+    try:
+        yield
+    except botocore.exceptions.ClientError as error:
+        _raise_client_error(uri, error)
+    except (botocore.exceptions.NoCredentialsError, botocore.exceptions.PartialCredentialsError) as error:
+        raise InputError(
+            f"no credentials for {uri}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run with an instance role"
+        ) from error
+    except botocore.exceptions.EndpointConnectionError as error:
+        raise InputError(f"no object store answers for {uri} ({error}): check AWS_ENDPOINT_URL and the network") from error
+    except botocore.exceptions.ParamValidationError as error:
+        raise InputError(f"{uri} is no valid S3 URI: {' '.join(str(error).split())}") from error
+    except botocore.exceptions.BotoCoreError as error:
+        raise LandtideError(f"object store failed for {uri}: {error}") from error
+
+
+@contextmanager
+def http_errors(uri: str) -> Iterator[None]:
+    """Turn requests' errors into FileNotFoundError or LandtideError."""
+    try:
+        yield
+    except requests.HTTPError as error:
+        if error.response is not None and error.response.status_code in (404, 410):
+            raise FileNotFoundError(errno.ENOENT, "no such object", uri) from error
+        raise LandtideError(f"{uri} answered {error}") from error
+    except requests.RequestException as error:
+        raise LandtideError(f"{uri} cannot be read: {error}") from error
+
+
+def split_s3(uri: str) -> tuple[str, str]:
+    """Return bucket and key of an ``s3://`` URI."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not bucket:
+        raise InputError(f"{uri!r} names no bucket: write s3://BUCKET/PREFIX")
+    return bucket, key
+
+
+@lru_cache(maxsize=1)
+def aws_session() -> boto3.session.Session:
+    """Return the session of this process: credentials and region by the ordinary AWS rules (variables, profile, instance role)."""
+    return boto3.session.Session()
+
+
+@lru_cache(maxsize=1)
+def s3_client() -> Any:
+    """Return the S3 client of this process; the endpoint comes from AWS_ENDPOINT_URL (or AWS_ENDPOINT_URL_S3) as boto3 reads it."""
+    config = Config(retries={"max_attempts": 6, "mode": "standard"}, max_pool_connections=16, connect_timeout=10, read_timeout=120)
+    session = aws_session()
+    client = session.client("s3", config=config, region_name=session.region_name or "us-east-1")
+    if custom_endpoint(client):
+        # Servers other than AWS seldom have a host name for each bucket.
+        client = session.client(
+            "s3", config=config.merge(Config(s3={"addressing_style": "path"})), region_name=session.region_name or "us-east-1"
+        )
+    return client
+
+
+def custom_endpoint(client: Any) -> str | None:
+    """Return the endpoint of a client, None where it is Amazon's own."""
+    endpoint = str(client.meta.endpoint_url)
+    return None if endpoint.endswith(("amazonaws.com", "amazonaws.com.cn")) else endpoint
+
+
+@lru_cache(maxsize=1)
+def http_session() -> requests.Session:
+    """Return a session that retries what is worth it, with backoff, and honours Retry-After."""
+    retry = Retry(
+        total=5, backoff_factor=0.5, backoff_jitter=0.5, status_forcelist=(429, 500, 502, 503, 504), respect_retry_after_header=True
+    )
+    session = requests.Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(max_retries=retry, pool_maxsize=16))
+    return session
+
+
+def _raise_client_error(uri: str, error: botocore.exceptions.ClientError) -> NoReturn:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    if code == "NoSuchBucket":
+        raise InputError(f"bucket of {uri} does not exist: create it, or correct the URI") from error
+    if code in MISSING:
+        raise FileNotFoundError(errno.ENOENT, "no such object", uri) from error
+    if code in DENIED:
+        raise InputError(f"object store refuses access to {uri} ({code}): check the AWS credentials and their rights") from error
+    raise LandtideError(f"object store failed for {uri}: {error}") from error
+
+
+def _create_s3(uri: str, data: bytes) -> bool:
+    bucket, key = _writable_s3(uri)
+    try:
+        with s3_errors(uri):
+            s3_client().put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
+    except LandtideError as error:
+        code = str(getattr(error.__cause__, "response", {}).get("Error", {}).get("Code", ""))
+        if code in ("PreconditionFailed", "412", "ConditionalRequestConflict", "409"):
+            return False
+        if code not in ("NotImplemented", "501"):
+            raise
+        if exists(uri):
+            return False
+        write_bytes(uri, data)
+    return read_bytes(uri) == data
+
+
+def _writable_s3(uri: str) -> tuple[str, str]:
+    if not uri.startswith("s3://"):
+        raise InputError(f"{uri} cannot be written: results go to a folder or to s3://")
+    return split_s3(uri)
+
+
+def _download_http(uri: str, local: Path) -> None:
+    with http_errors(uri), http_session().get(uri, timeout=HTTP_TIMEOUT, stream=True) as answer, local.open("wb") as file:
+        answer.raise_for_status()
+        for piece in answer.iter_content(2**20):
+            file.write(piece)
+        expected = answer.headers.get("Content-Length")
+        if expected and answer.headers.get("Content-Encoding") is None and file.tell() != int(expected):
+            raise LandtideError(f"{uri} broke off after {file.tell()} of {expected} bytes")
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """Lend a temporary name beside a path: a rename is atomic only within one file system."""
+    with explain_os_errors(str(path)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{PurePosixPath(path).name}.", dir=path.parent)
+        os.close(handle)
+        Path(name).chmod(0o644)  # mkstemp makes files private; results are for others to read
+        try:
+            yield Path(name)
+        finally:
+            with suppress(FileNotFoundError):
+                Path(name).unlink()
+
+
+def _sync(path: Path) -> None:
+    """Make sure that the bytes are on the disk before the name points at them."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
