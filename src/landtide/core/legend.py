@@ -167,11 +167,12 @@ def corine_codes(values: np.ndarray) -> np.ndarray:
     if np.isin(held, grid).all():
         table = dict(zip(grid.tolist(), known.tolist(), strict=True))
         return np.array([0 if fill else table[int(value)] for value, fill in zip(values, fills, strict=True)], np.int32)
-    wrong = held[~np.isin(held, known)]
+    neither = held[~np.isin(held, known) & ~np.isin(held, grid)]
+    wrong = neither if neither.size else held[~np.isin(held, known)]
     if wrong.size:
         listed = ", ".join(str(value) for value in wrong[:8].tolist())
         raise InputError(
-            f"old map holds code {listed}, which is no CORINE code (1..44 or 111..523 throughout): "
+            f"old map holds code {listed}, which is no CORINE code beside its others (1..44 or 111..523 throughout): "
             "is `crosswalk: corine` right for this map?"
         )
     return np.where(fills, 0, values).astype(np.int32)
