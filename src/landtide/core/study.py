@@ -158,6 +158,11 @@ class Model(Section):
     def settings(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
 
+    @property
+    def two_stage(self) -> bool:
+        """Whether it learns from stable samples, which a preliminary SVM ensemble finds; SVM and forest learn from the old map at once."""
+        return self.name not in ("svm", "forest")
+
 
 class Train(Section):
     """Where training runs."""

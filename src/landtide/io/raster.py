@@ -168,12 +168,15 @@ class CogWriter:
         categories: list[str] | None = None,
         tags: dict[str, str] | None = None,
         descriptions: list[str] | None = None,
+        codes: bool = False,
     ) -> None:
+        """Open a raster for writing; ``codes`` are no quantities, so its overviews are not averaged (implied by a legend)."""
         self.path = Path(path)
         self.sidecar = Path(f"{path}.aux.xml")
         self._draft = Path(f"{path}.draft.tif")
         self._categories = categories
         self._colormap = colormap
+        self._codes = codes or colormap is not None or categories is not None
         self._dataset = rasterio.open(
             self._draft,
             "w",
@@ -217,7 +220,6 @@ class CogWriter:
             Path(f"{self._draft}.aux.xml").unlink(missing_ok=True)
 
     def _finish(self) -> None:
-        average = self._colormap is None and self._categories is None
         rasterio.shutil.copy(
             self._draft,
             self.path,
@@ -226,13 +228,14 @@ class CogWriter:
             level=9,
             predictor="no",
             blocksize=BLOCK,
-            overview_resampling="average" if average else "nearest",
+            overview_resampling="nearest" if self._codes else "average",
             bigtiff="if_safer",
         )
         if self._categories is not None:
-            self.sidecar.write_text(_categories_xml(self._categories), "utf-8")
+            self.sidecar.write_text(categories_xml(self._categories), "utf-8")
 
 
-def _categories_xml(names: list[str]) -> str:
+def categories_xml(names: list[str]) -> str:
+    """Return the side-car in which GDAL and QGIS look for category names; name i is that of value i."""
     rows = "".join(f"      <Category>{escape(name)}</Category>\n" for name in names)
     return f'<PAMDataset>\n  <PAMRasterBand band="1">\n    <CategoryNames>\n{rows}    </CategoryNames>\n  </PAMRasterBand>\n</PAMDataset>\n'

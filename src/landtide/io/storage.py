@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import mimetypes
 import os
 import shutil
 import tempfile
@@ -28,6 +29,15 @@ HTTP_TIMEOUT = (10, 120)
 
 TRANSFER = TransferConfig(multipart_threshold=64 * 2**20, multipart_chunksize=32 * 2**20, max_concurrency=8)
 """Most objects of a run lie below 64 MiB: one request instead of three (create, part, complete) each."""
+
+MEDIA_TYPES = {
+    ".js": "text/javascript",
+    ".webp": "image/webp",
+    ".tif": "image/tiff",
+    ".qml": "application/xml",
+    ".parquet": "application/vnd.apache.parquet",
+}
+"""What the system's table of media types may lack or tell otherwise."""
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -115,17 +125,21 @@ def size(uri: str) -> int:
 
 
 def head(uri: str) -> dict[str, Any]:
-    """Return ``size`` (bytes, None if untold) and ``etag`` of a remote object. Raises FileNotFoundError where there is none."""
+    """Return ``size`` (bytes, None if untold), ``etag`` and ``modified`` (empty if untold) of a remote object.
+
+    Raises FileNotFoundError where there is none.
+    """
     if uri.startswith("s3://"):
         bucket, key = split_s3(uri)
         with s3_errors(uri):
             answer = s3_client().head_object(Bucket=bucket, Key=key)
-        return {"size": int(answer["ContentLength"]), "etag": str(answer.get("ETag", "")).strip('"')}
+        return {"size": int(answer["ContentLength"]), "etag": str(answer.get("ETag", "")).strip('"'), "modified": ""}
     with http_errors(uri):
         response = http_session().head(uri, timeout=HTTP_TIMEOUT, allow_redirects=True)
         response.raise_for_status()
     length = response.headers.get("Content-Length")
-    return {"size": int(length) if length else None, "etag": response.headers.get("ETag", "").strip('"')}
+    told = {"etag": response.headers.get("ETag", "").strip('"'), "modified": response.headers.get("Last-Modified", "")}
+    return {"size": int(length) if length else None, **told}
 
 
 def write_bytes(uri: str, data: bytes) -> None:
@@ -134,7 +148,7 @@ def write_bytes(uri: str, data: bytes) -> None:
     if path is None:
         bucket, key = _writable_s3(uri)
         with s3_errors(uri):
-            s3_client().put_object(Bucket=bucket, Key=key, Body=data)
+            s3_client().put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type(uri))
         return
     with _temporary(path) as temporary:
         temporary.write_bytes(data)
@@ -177,7 +191,7 @@ def upload(local: Path, uri: str) -> None:
     if path is None:
         bucket, key = _writable_s3(uri)
         with s3_errors(uri):
-            s3_client().upload_file(str(local), bucket, key, Config=TRANSFER)
+            s3_client().upload_file(str(local), bucket, key, Config=TRANSFER, ExtraArgs={"ContentType": content_type(uri)})
         return
     with _temporary(path) as temporary:
         shutil.copyfile(local, temporary)
@@ -209,6 +223,18 @@ def delete(uri: str) -> None:
     bucket, key = _writable_s3(uri)
     with s3_errors(uri):
         s3_client().delete_object(Bucket=bucket, Key=key)
+
+
+def walk(uri: str) -> Iterator[str]:
+    """Yield the names of the objects under a folder, relative to it: to copy it. What is done is never looked for in this way."""
+    path = local_path(uri)
+    if path is not None:
+        yield from (file.relative_to(path).as_posix() for file in sorted(path.rglob("*")) if file.is_file())
+        return
+    bucket, prefix = split_s3(uri.rstrip("/") + "/")
+    with s3_errors(uri):
+        for page in s3_client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            yield from (entry["Key"].removeprefix(prefix) for entry in page.get("Contents", []))
 
 
 def sha256(uri: str) -> str:
@@ -285,6 +311,12 @@ def http_errors(uri: str) -> Iterator[None]:
         raise LandtideError(f"{uri} cannot be read: {error}") from error
 
 
+def content_type(uri: str) -> str:
+    """Return the media type of an object by its name: a bucket that serves web pages hands it to browsers."""
+    suffix = PurePosixPath(uri).suffix.lower()
+    return MEDIA_TYPES.get(suffix) or mimetypes.guess_type(uri)[0] or "application/octet-stream"
+
+
 def split_s3(uri: str) -> tuple[str, str]:
     """Return bucket and key of an ``s3://`` URI."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
@@ -346,7 +378,7 @@ def _create_s3(uri: str, data: bytes) -> bool:
     bucket, key = _writable_s3(uri)
     try:
         with s3_errors(uri):
-            s3_client().put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
+            s3_client().put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*", ContentType=content_type(uri))
     except LandtideError as error:
         code = str(getattr(error.__cause__, "response", {}).get("Error", {}).get("Code", ""))
         if code in ("PreconditionFailed", "412", "ConditionalRequestConflict", "409"):
