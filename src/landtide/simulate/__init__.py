@@ -1,0 +1,8 @@
+"""A small synthetic Sentinel-2 world with known truth: for the demo, the tests and the scale benchmarks."""
+
+from landtide.simulate.catalog import World, make_world
+from landtide.simulate.old_map import OldMap, draw_old_map
+from landtide.simulate.phenology import Difficulty
+from landtide.simulate.world import SyntheticWorld, world
+
+__all__ = ["Difficulty", "OldMap", "SyntheticWorld", "World", "draw_old_map", "make_world", "world"]
