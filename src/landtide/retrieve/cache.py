@@ -1,0 +1,188 @@
+"""Assets made ready for reading: local files proven in place, remote ones kept as windows in the workspace."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+from rasterio import DatasetReader
+from rasterio.errors import RasterioIOError
+from rasterio.warp import transform_bounds
+from rasterio.windows import Window
+
+from landtide.core.errors import LandtideError
+from landtide.core.tile import Tile
+from landtide.io import storage
+from landtide.io.raster import CogWriter, open_raster
+from landtide.retrieve import place
+from landtide.retrieve.api import signed
+from landtide.retrieve.digest import SHA256, asset_source, matches
+
+MARGIN = 2
+"""Pixels of the asset around the tile: bilinear resampling at the tile's edge needs its neighbours."""
+
+STRIPE = 2048
+"""Pixels along the side of one read: 8 MiB of uint16."""
+
+
+class UnreadableError(LandtideError):
+    """An asset cannot be used: missing, truncated, altered, or not over the tile."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An asset that has been read whole where the tile needs it."""
+
+    href: str
+    checksum: str
+    """``file:checksum`` of the object behind ``href``."""
+
+    dtype: str
+    nodata: float | None
+    scale: float
+    """Scale and offset that the raster file itself tells; 1 and 0 where it tells none."""
+
+    offset: float
+
+
+def keep(href: str, tile: Tile, cache: str, *, checksum: str | None, always: bool, codes: bool) -> Kept:
+    """Return an asset ready for reading.
+
+    href      of the asset; local files are read in place unless ``always``
+    cache     URI of the folder for copies, named by content: what is there is not fetched again
+    checksum  ``file:checksum`` of the catalog; a whole file is held against it
+    codes     whether the asset holds codes (a mask), which are never averaged
+
+    Raises UnreadableError where the asset is missing, broken or elsewhere, LandtideError where its server fails.
+    """
+    path = storage.local_path(href)
+    try:
+        source = asset_source(href, checksum)
+    except FileNotFoundError:
+        raise UnreadableError(f"{href} does not exist") from None
+    if path is not None and not always:
+        return _in_place(path, tile, checksum, source)
+    name = sha256(f"{urlsplit(href)._replace(query='').geturl()}|{source}|{sorted(tile.to_dict().items())}".encode()).hexdigest()[:32]
+    folder = storage.join(cache, name[:2])
+    try:
+        record = storage.read_json(storage.join(folder, f"{name}.json"))
+    except FileNotFoundError:
+        return _copy(href, folder, name, tile, checksum, codes)
+    return Kept(**{**record, "href": storage.join(folder, record["href"])})
+
+
+def _in_place(path: Path, tile: Tile, checksum: str | None, source: str) -> Kept:
+    if checksum is not None and matches(path, checksum) is False:
+        raise UnreadableError(f"{path} has another checksum than its catalog gives ({checksum})")
+    with _opened(str(path)) as dataset:
+        window = _needed(dataset, tile, str(path))
+        for part in _parts(window):
+            _read(dataset, part, str(path))
+        return _described(dataset, str(path), source)
+
+
+def _copy(href: str, folder: str, name: str, tile: Tile, checksum: str | None, codes: bool) -> Kept:
+    """Copy what the tile needs of an asset; the record beside the copy is written last and so marks it whole."""
+    with tempfile.TemporaryDirectory(prefix="landtide-") as scratch:
+        with _opened(signed(href)) as dataset:
+            window = _needed(dataset, tile, href)
+            whole = (int(window.height), int(window.width)) == dataset.shape
+            local = Path(scratch) / (name + (_suffix(href) if whole else ".tif"))
+            described = _described(dataset, local.name, SHA256)
+            if not whole:
+                _write_window(dataset, window, local, href, codes)
+        if whole:
+            _download(href, local, checksum)
+        uri = storage.join(folder, local.name)
+        record = {**asdict(described), "checksum": SHA256 + storage.sha256(str(local))}
+        with storage.explain_os_errors(uri):
+            storage.upload(local, uri)
+    storage.write_json(storage.join(folder, f"{name}.json"), record)
+    return Kept(**{**record, "href": uri})
+
+
+def _write_window(dataset: DatasetReader, window: Window, local: Path, href: str, codes: bool) -> None:
+    corner = dataset.window_transform(window)
+    grid = Tile("cache", dataset.crs.to_string(), tuple(corner)[:6], (int(window.height), int(window.width)))
+    with CogWriter(local, grid, dtype=dataset.dtypes[0], nodata=dataset.nodata, codes=codes) as writer:
+        for part in _parts(window):
+            values = _read(dataset, part, href)
+            writer.write(values, Window(part.col_off - window.col_off, part.row_off - window.row_off, part.width, part.height))
+
+
+def _download(href: str, local: Path, checksum: str | None) -> None:
+    """Fetch a whole asset and prove it: by the catalog's checksum, else by decoding every block."""
+    storage.download(signed(href), local)
+    proven = matches(local, checksum) if checksum is not None else None
+    if proven is False:
+        raise UnreadableError(f"{href} has another checksum than its catalog gives ({checksum})")
+    if proven is None:
+        with _opened(str(local)) as dataset:
+            for part in _parts(Window(0, 0, dataset.width, dataset.height)):
+                _read(dataset, part, href)
+
+
+@contextmanager
+def _opened(uri: str) -> Iterator[DatasetReader]:
+    """Lend an open raster of one band; only the opening is translated, not what the caller does with it."""
+    with ExitStack() as stack:
+        try:
+            dataset = stack.enter_context(open_raster(uri))
+        except RasterioIOError as error:
+            raise _blamed(uri, error) from error
+        if dataset.count != 1 or dataset.crs is None:
+            lack = f"{dataset.count} bands instead of one" if dataset.count != 1 else "no CRS"
+            raise UnreadableError(f"{_plain(uri)} has {lack}")
+        yield dataset
+
+
+def _read(dataset: DatasetReader, window: Window, uri: str) -> np.ndarray:
+    try:
+        return np.asarray(dataset.read(1, window=window))
+    except RasterioIOError as error:
+        raise _blamed(uri, error) from error
+
+
+def _blamed(uri: str, error: RasterioIOError) -> UnreadableError:
+    """Return the error of a broken object; where its server does not answer, that server's error is raised instead."""
+    if storage.is_remote(uri) and not storage.exists(signed(uri)):
+        return UnreadableError(f"{_plain(uri)} does not exist")
+    return UnreadableError(f"{_plain(uri)} cannot be decoded ({' '.join(str(error).split())[:120]}): truncated or damaged")
+
+
+def _needed(dataset: DatasetReader, tile: Tile, uri: str) -> Window:
+    """Return the window of an asset that a tile needs, with a margin where pixels will be resampled."""
+    crs = dataset.crs.to_string()
+    bounds = tile.bounds if place.same_crs(crs, tile.crs) else transform_bounds(tile.crs, crs, *tile.bounds, densify_pts=21)
+    grid = Tile(tile.name, crs, tuple(dataset.transform)[:6], dataset.shape)
+    window = place.window_of(grid, bounds)
+    if window is None:
+        raise UnreadableError(f"{_plain(uri)} does not reach tile {tile.name}")
+    same = place.same_crs(crs, tile.crs) and abs(grid.pixel_size - tile.pixel_size) < 1e-6
+    return window if same else place.widened(window, grid, MARGIN)
+
+
+def _parts(window: Window) -> Iterator[Window]:
+    """Cut a window into stripes that fit into memory."""
+    bottom, right = window.row_off + window.height, window.col_off + window.width
+    for row in range(int(window.row_off), int(bottom), STRIPE):
+        for column in range(int(window.col_off), int(right), STRIPE):
+            yield Window(column, row, min(STRIPE, right - column), min(STRIPE, bottom - row))
+
+
+def _described(dataset: DatasetReader, href: str, checksum: str) -> Kept:
+    return Kept(href, checksum, dataset.dtypes[0], dataset.nodata, float(dataset.scales[0]), float(dataset.offsets[0]))
+
+
+def _suffix(href: str) -> str:
+    """Return the suffix of a copy: whole JPEG 2000 files stay what they are."""
+    return ".jp2" if urlsplit(href).path.lower().endswith(".jp2") else ".tif"
+
+
+def _plain(uri: str) -> str:
+    """Return a URI without its query, which may hold a token."""
+    return urlsplit(uri)._replace(query="").geturl() if storage.is_remote(uri) else uri

@@ -1,0 +1,269 @@
+"""Fetch: the acquisitions of one tile and year, made ready for compositing."""
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from typing import Any, Protocol
+
+import numpy as np
+import pystac
+
+from landtide.core.bands import is_reflectance
+from landtide.core.errors import InputError
+from landtide.core.study import Study
+from landtide.core.tile import Tile
+from landtide.io import storage
+from landtide.io.manifest import Writing
+from landtide.retrieve import digest, items, looks
+from landtide.retrieve.cache import Kept, UnreadableError, keep
+from landtide.retrieve.offset_test import UNSEEN, Verdict, offset_in_pixels
+from landtide.retrieve.radiometry import Radiometry, UnknownRadiometryError, decide, settle
+from landtide.retrieve.search import Acquisition, Found, SetAside, find
+
+log = logging.getLogger(__name__)
+
+MISSING_DN = 0.0
+"""No data of every Sentinel-2 product. Source: SPECIAL_VALUE NODATA in the product metadata."""
+
+SECONDS_A_DAY = 86_400
+
+
+class Pool(Protocol):
+    """What runs a function over many arguments: in this process or in others."""
+
+    def map(self, function: Callable[..., Any], arguments: Iterable[Any], /) -> Iterator[Any]: ...
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An acquisition whose assets have all been read where the tile needs them."""
+
+    kept: dict[str, Kept]
+    """By band of the study and name of the mask asset."""
+
+    numbers: dict[str, np.ndarray]
+    """Digital numbers on the coarse grid, by band and mask; empty where the offset is not to be tested."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One acquisition to prepare, as it travels to a worker."""
+
+    id: str
+    hrefs: dict[str, tuple[str, str | None]]
+    """Band or mask -> href and ``file:checksum``."""
+
+    nodata: dict[str, float | None]
+    """As the catalog tells it, for the assets to look at."""
+
+    mask: str | None
+
+
+def fetch(study: Study, tile: Tile, year: int, out: Writing, pool: Pool) -> None:
+    """Prepare the acquisitions of a tile and year.
+
+    Writes ``items.json`` (ItemCollection; assets keyed by band and mask with href, scale and offset already decided) and
+    ``retrieval.json`` (what was found, its size, what was set aside and why). An acquisition with a broken asset is set aside.
+    Raises InputError where no acquisition is left.
+    """
+    found = find(study, tile, year)
+    prepared, aside = _prepare_all(study, tile, found, pool)
+    kept = [one for one in found.acquisitions if one.item.id in prepared]
+    decided, refused = _radiometry(study, kept, prepared, found.mask)
+    aside += refused
+    kept = [one for one in kept if one.item.id in decided]
+    set_aside = [*found.set_aside, *aside]
+    if not kept:
+        raise InputError(_nothing_left(tile, year, set_aside))
+    for one in aside:
+        log.warning("tile %s, %s: acquisition %s set aside: %s", tile.name, year, one.id, one.reason)
+    records = [_record(one, prepared[one.item.id], decided[one.item.id], found.mask) for one in kept]
+    out.put_json("items.json", {"type": "FeatureCollection", "features": records})
+    out.add_asset("items", "items.json", media_type="application/geo+json", roles=["data"], title="Acquisitions")
+    report = _report(tile, year, kept, decided, set_aside, found.mask)
+    out.put_json("retrieval.json", report)
+    out.add_asset("report", "retrieval.json", media_type="application/json", roles=["metadata"], title="Retrieval report")
+    out.properties |= {"landtide:images": report["images"], "landtide:bytes": report["bytes"], "landtide:mask": found.mask}
+
+
+def source_ids(study: Study, tile: Tile, year: int) -> list[str]:
+    """Return what names the sources of a tile and year: item ids with the checksums of the assets used and their metadata's radiometry."""
+    acquisitions = find(study, tile, year).acquisitions
+    used = [(one, name) for one in acquisitions for name in one.assets]
+    sources = digest.asset_sources([one.item.assets[one.assets[name]] for one, name in used])
+    by_item: dict[str, list[Any]] = {one.item.id: [] for one in acquisitions}
+    for (one, name), source in zip(used, sources, strict=True):
+        fields = items.packing(one.item.assets[one.assets[name]])
+        told = [items.baseline(one.item), items.offset_applied(one.item), str(items.moment(one.item))]
+        by_item[one.item.id].append([name, source, fields, told])
+    return sorted(f"{name}:{sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()}" for name, parts in by_item.items())
+
+
+def size_of(acquisitions: Iterable[Acquisition]) -> tuple[int, int]:
+    """Return the bytes of the assets used, and how many assets do not tell their size."""
+    sizes = digest.asset_sizes([one.item.assets[key] for one in acquisitions for key in one.assets.values()])
+    return sum(size for size in sizes if size is not None), sum(size is None for size in sizes)
+
+
+def _prepare_all(study: Study, tile: Tile, found: Found, pool: Pool) -> tuple[dict[str, Prepared], list[SetAside]]:
+    tested = looks.bands_tested(study.band_ids)
+    jobs = [_job(one, list(tested.values()), found.mask) for one in found.acquisitions]
+    cache = storage.join(study.workspace, study.name, "cache")
+    done = pool.map(partial(_prepare, tile=tile, cache=cache, always=study.source.cache == "always"), jobs)
+    prepared, aside = {}, []
+    for job, result in zip(jobs, done, strict=True):
+        if isinstance(result, SetAside):
+            aside.append(result)
+        else:
+            prepared[job.id] = result
+    return prepared, aside
+
+
+def _job(one: Acquisition, tested: list[str], mask: str | None) -> _Job:
+    assets = {name: one.item.assets[key] for name, key in one.assets.items()}
+    hrefs = {name: (asset.href, digest.checksum_of(asset)) for name, asset in assets.items()}
+    looked_at = [*tested, *([mask] if mask else [])] if tested and not items.is_composite(one.item) else []
+    return _Job(one.item.id, hrefs, {name: items.packing(assets[name]).get("nodata") for name in looked_at}, mask)
+
+
+def _prepare(job: _Job, *, tile: Tile, cache: str, always: bool) -> Prepared | SetAside:
+    """Make every asset of an acquisition ready, in a worker."""
+    try:
+        kept = {
+            name: keep(href, tile, cache, checksum=checksum, always=always, codes=name == job.mask)
+            for name, (href, checksum) in job.hrefs.items()
+        }
+    except UnreadableError as error:
+        return SetAside(job.id, str(error))
+    nodata = {name: _nodata(name, told, kept[name]) for name, told in job.nodata.items()}
+    return Prepared(kept, looks.read_numbers(kept, nodata, tile))
+
+
+def _nodata(name: str, told: float | None, kept: Kept) -> float | None:
+    """Return the no-data value: the catalog's, else the file's, else that of Sentinel-2's reflectance."""
+    if told is not None:
+        return told
+    return kept.nodata if kept.nodata is not None else (MISSING_DN if is_reflectance(name) else None)
+
+
+def _radiometry(
+    study: Study, acquisitions: list[Acquisition], prepared: dict[str, Prepared], mask: str | None
+) -> tuple[dict[str, dict[str, Radiometry]], list[SetAside]]:
+    """Decide scale and offset of every asset, and refuse acquisitions whose metadata and pixels contradict each other."""
+    stated: dict[str, dict[str, Radiometry]] = {}
+    aside = []
+    for one in acquisitions:
+        try:
+            stated[one.item.id] = _stated(one, prepared[one.item.id].kept, mask)
+        except UnknownRadiometryError as error:
+            aside.append(SetAside(one.item.id, str(error)))
+    verdicts = _verdicts(study, [one for one in acquisitions if one.item.id in stated], prepared, stated, mask)
+    decided = {}
+    for name, bands in stated.items():
+        settled = {band: settle(told, verdicts.get(name, UNSEEN)) for band, told in bands.items()}
+        lines = [line for result, line in settled.values() if result is None]
+        if lines:
+            aside.append(SetAside(name, lines[0]))
+        else:
+            decided[name] = {
+                band: Radiometry(result.scale, result.offset, line, testable=result.testable)
+                for band, (result, line) in settled.items()
+                if result is not None
+            }
+    return decided, aside
+
+
+def _stated(one: Acquisition, kept: dict[str, Kept], mask: str | None) -> dict[str, Radiometry]:
+    return {
+        name: decide(one.item, key, tags=(kept[name].scale, kept[name].offset), dtype=kept[name].dtype)
+        for name, key in one.assets.items()
+        if name != mask
+    }
+
+
+def _verdicts(
+    study: Study,
+    acquisitions: list[Acquisition],
+    prepared: dict[str, Prepared],
+    stated: dict[str, dict[str, Radiometry]],
+    mask: str | None,
+) -> dict[str, Verdict]:
+    """Ask the pixels of all acquisitions together whether the offset is in them."""
+    roles = looks.bands_tested(study.band_ids)
+    seen = []
+    for one in acquisitions:
+        numbers, kept = prepared[one.item.id].numbers, prepared[one.item.id].kept
+        if not numbers:
+            continue
+        nodata = {
+            role: _nodata(name, items.packing(one.item.assets[one.assets[name]]).get("nodata"), kept[name]) for role, name in roles.items()
+        }
+        seen.append(
+            looks.look(
+                one.item.id,
+                items.moment(one.item).timestamp() / SECONDS_A_DAY,
+                {role: numbers[name] for role, name in roles.items()},
+                {role: stated[one.item.id][name].scale for role, name in roles.items()},
+                nodata,
+                mask=numbers[mask] if mask else None,
+                drop=study.mask.drop if study.mask else [],
+            )
+        )
+    return {look.id: verdict for look, verdict in zip(seen, offset_in_pixels(seen, masked=mask is not None), strict=True)}
+
+
+def _record(one: Acquisition, prepared: Prepared, decided: dict[str, Radiometry], mask: str | None) -> dict[str, Any]:
+    """Return the item as compositing reads it."""
+    record = one.item.to_dict(include_self_link=False, transform_hrefs=False)
+    home = one.item.get_self_href()
+    record["links"] = [{"rel": "derived_from", "href": home}] if home else []
+    for field in ("proj:shape", "proj:transform", "proj:bbox"):  # a window has another grid than its source
+        record["properties"].pop(field, None)
+    record["assets"] = {
+        name: _asset(one.item.assets[key], name, prepared.kept[name], decided.get(name)) for name, key in one.assets.items()
+    }
+    return record
+
+
+def _asset(asset: pystac.Asset, name: str, kept: Kept, radiometry: Radiometry | None) -> dict[str, Any]:
+    fields: dict[str, Any] = {"href": kept.href, "type": asset.media_type, "roles": asset.roles or ["data"], "data_type": kept.dtype}
+    missing = _nodata(name, items.packing(asset).get("nodata"), kept)
+    if missing is not None:
+        fields["nodata"] = missing
+    fields["file:checksum"] = kept.checksum
+    if radiometry is not None:
+        fields |= {"raster:scale": radiometry.scale, "raster:offset": radiometry.offset, "landtide:radiometry": radiometry.reason}
+    return fields
+
+
+def _report(
+    tile: Tile, year: int, kept: list[Acquisition], decided: dict[str, dict[str, Radiometry]], aside: list[SetAside], mask: str | None
+) -> dict[str, Any]:
+    size, untold = size_of(kept)
+    return {
+        "tile": tile.name,
+        "year": year,
+        "images": len(kept),
+        "bytes": size,
+        "assets_without_size": untold,
+        "mask": mask,
+        "acquisitions": [
+            {
+                "id": one.item.id,
+                "datetime": items.moment(one.item).isoformat(),
+                "cloud_cover": items.cloud_cover(one.item),
+                "radiometry": sorted({told.reason for told in decided[one.item.id].values()}),
+                "offset": sorted({told.offset for told in decided[one.item.id].values()}),
+            }
+            for one in kept
+        ],
+        "set_aside": [{"id": one.id, "reason": one.reason} for one in aside],
+    }
+
+
+def _nothing_left(tile: Tile, year: int, aside: list[SetAside]) -> str:
+    why = f"all {len(aside)} are set aside, the first ({aside[0].id}) because: {aside[0].reason}" if aside else "the catalog has none"
+    return f"tile {tile.name} has no usable acquisition in {year}: {why}. Correct `years` or `source`"
