@@ -1,0 +1,1 @@
+"""Where heavy work runs: Dask workers, training processes, the driver of a local run."""

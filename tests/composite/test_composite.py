@@ -1,0 +1,335 @@
+"""The whole step on small scenes written by hand: what a user would notice in the cube."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rasterio.windows import Window
+
+from landtide.composite.acquisitions import read_acquisitions
+from landtide.composite.engine import window_size
+from landtide.composite.mask import read_dropped
+from landtide.composite.window import Job, composite_window
+from landtide.core.errors import InputError, LandtideError
+from landtide.core.period import Period
+from landtide.core.study import Composite, Mask
+from landtide.io import cube, storage
+from landtide.io.raster import open_raster
+
+NO_GAPS = {"gaps": "none"}
+
+
+def digests(manifest_item) -> dict[str, str]:
+    """Digests of the cube's objects by name."""
+    return {k: v for k, v in storage.read_json(manifest_item.assets["objects"].href).items() if k.startswith("cube.zarr")}
+
+
+def whole(opened: cube.Cube) -> Window:
+    return Window(0, 0, opened.tile.shape[1], opened.tile.shape[0])
+
+
+def test_each_month_holds_the_median_of_its_own_acquisitions(run, write_raster, make_tile, item, asset):
+    values = {"a": ("2021-03-02", 1000), "b": ("2021-03-12", 1400), "c": ("2021-03-31T23:59:59", 1100), "d": ("2021-05-01", 500)}
+    items = [
+        item(name, f"{day[:10]}T{day[11:] or '10:00:00'}Z", {"B04": asset(write_raster(name, np.full((4, 4), value, np.uint16)))})
+        for name, (day, value) in values.items()
+    ]
+    opened, report, written = run(items, make_tile(4, 4), **NO_GAPS)
+    series = opened.read(whole(opened))[:, 0, 0, 0]
+    expected = np.full(12, np.nan)
+    expected[2], expected[4] = 0.11, 0.05
+    np.testing.assert_allclose(series, expected, atol=1e-6)
+    assert opened.read_count(whole(opened))[:, 0, 0].tolist() == [0, 0, 3, 0, 1, 0, 0, 0, 0, 0, 0, 0]
+    assert [p["acquisitions"] for p in report["periods"]] == [0, 0, 3, 0, 1, 0, 0, 0, 0, 0, 0, 0]
+    assert [p["observed"] for p in report["periods"]][2:5] == [1.0, 0.0, 1.0]
+    assert written.assets["cube"].media_type == "application/vnd+zarr"
+    assert written.assets["cube"].extra_fields["bands"] == ["B04"]
+    assert written.assets["cube"].extra_fields["periods"][:2] == ["2021-01", "2021-02"]
+
+
+def test_gaps_are_filled_in_time_and_the_count_tells_them_apart(run, write_raster, make_tile, item, asset):
+    march, may = np.full((2, 2), 1000, np.uint16), np.full((2, 2), 3000, np.uint16)
+    march[1, 1] = may[1, 1] = 0  # never observed
+    may[0, 1] = 0
+    items = [
+        item("a", "2021-03-10T10:00:00Z", {"B04": asset(write_raster("a", march))}),
+        item("b", "2021-05-10T10:00:00Z", {"B04": asset(write_raster("b", may))}),
+    ]
+    opened, report, _ = run(items, make_tile(2, 2))
+    composite, count = opened.read(whole(opened))[:, 0], opened.read_count(whole(opened))
+    middles = [period.middle.toordinal() for period in opened.periods]
+    np.testing.assert_allclose(composite[:, 0, 0], np.interp(middles, [middles[2], middles[4]], [0.1, 0.3]), atol=5e-5)
+    np.testing.assert_allclose(composite[:, 0, 1], 0.1)
+    assert np.isnan(composite[:, 1, 1]).all()
+    assert count[:, 0, 0].tolist() == [0, 0, 1, 0, 1] + [0] * 7
+    assert report["empty"] == 0.25
+
+
+def test_a_mask_drops_its_codes_and_60_m_around_cloud_but_not_around_no_data(run, write_raster, make_tile, item, asset):
+    scl = np.full((10, 10), 4, np.uint8)  # 20 m pixels
+    scl[5, 5], scl[0, 0] = 9, 0
+    band = np.full((20, 20), 1000, np.uint16)
+    items = [
+        item(
+            "a",
+            "2021-06-01T10:00:00Z",
+            {"B04": asset(write_raster("a", band)), "SCL": asset(write_raster("scl", scl, size=20), nodata=None)},
+        )
+    ]
+    opened, report, _ = run(items, make_tile(20, 20), mask=Mask(), **NO_GAPS)
+    seen = opened.read_count(whole(opened))[5] == 1
+    y, x = np.mgrid[:10, :10]
+    expected = np.hypot(y - 5, x - 5) > 3
+    expected[0, 0] = False
+    np.testing.assert_array_equal(seen, expected.repeat(2, 0).repeat(2, 1))
+    assert report["acquisitions"][0]["seen"] == pytest.approx(expected.mean())
+    assert report["mask"]["dilate"] == 60.0
+
+
+def test_any_mask_asset_works_and_its_no_data_counts_as_not_seen(run, write_raster, make_tile, item, asset):
+    mask = np.zeros((30, 30), np.uint8)
+    mask[10, 10], mask[29, 0] = 1, 255
+    band = np.full((30, 30), 6000, np.int16)
+    assets = {
+        "NDVI": asset(write_raster("ndvi", band), nodata=-32768),
+        "CLM": asset(write_raster("clm", mask), nodata=255),
+    }
+    opened, _, _ = run(
+        [item("a", "2021-06-01T10:00:00Z", assets)], make_tile(30, 30), bands=("NDVI",), mask=Mask(asset="CLM", drop=[1], dilate=20.0)
+    )
+    y, x = np.mgrid[:30, :30]
+    expected = np.hypot(y - 10, x - 10) > 2
+    expected[29, 0] = False
+    np.testing.assert_array_equal(opened.read_count(whole(opened))[5] == 1, expected)
+
+
+def test_a_mask_in_another_projection_is_dilated_in_metres_too(write_raster, make_tile):
+    import rasterio.warp
+
+    tile = make_tile(60, 60)
+    scl = np.full((60, 60), 4, np.uint8)
+    scl[30, 30] = 9
+    west, south, east, north = rasterio.warp.transform_bounds("EPSG:32633", "EPSG:3035", *tile.bounds)
+    code = np.full((100, 100), 4, np.uint8)
+    centre = rasterio.warp.transform("EPSG:32633", "EPSG:3035", [600305], [5099695])
+    corner = ((west + east) / 2 - 500, (south + north) / 2 + 500)
+    code[int((corner[1] - centre[1][0]) // 10), int((centre[0][0] - corner[0]) // 10)] = 9
+    path = write_raster("scl", code, corner=corner, crs="EPSG:3035")
+    with open_raster(path) as dataset:
+        dropped = read_dropped(dataset, tile, Window(0, 0, 60, 60), Mask(), None)
+    y, x = np.mgrid[:60, :60]
+    distance = np.hypot(y - 30, x - 30)
+    assert dropped[distance < 4].all()
+    assert not dropped[distance > 8].any()
+
+
+def test_offsets_differ_from_item_to_item(run, write_raster, make_tile, item, asset):
+    old, new = np.full((2, 2), 500, np.uint16), np.full((2, 2), 1500, np.uint16)
+    items = [
+        item("old", "2021-01-05T10:00:00Z", {"B04": asset(write_raster("old", old))}),
+        item("new", "2021-02-05T10:00:00Z", {"B04": asset(write_raster("new", new), offset=-0.1)}),
+    ]
+    opened, _, _ = run(items, make_tile(2, 2))
+    np.testing.assert_allclose(opened.read(whole(opened))[:2], 0.05, atol=1e-6)
+
+
+def test_20_m_bands_are_interpolated_between_their_pixel_centres(run, write_raster, make_tile, item, asset):
+    from scipy.interpolate import RegularGridInterpolator
+
+    rng = np.random.default_rng(3)
+    coarse = rng.integers(500, 4000, (8, 8)).astype(np.uint16)
+    opened, _, _ = run(
+        [item("a", "2021-01-05T10:00:00Z", {"B11": asset(write_raster("a", coarse, size=20))})], make_tile(16, 16), bands=("B11",)
+    )
+    centres = np.arange(8) * 20 + 10.0
+    fine = np.clip(np.arange(16) * 10 + 5.0, 10, 150)  # beyond the outermost centres the value stays
+    expected = RegularGridInterpolator((centres, centres), coarse)(np.stack(np.meshgrid(fine, fine, indexing="ij"), -1))
+    np.testing.assert_allclose(opened.read(whole(opened))[0, 0], expected * 1e-4, atol=1.01e-4)
+
+
+def test_no_data_of_a_20_m_band_does_not_darken_its_neighbours(run, write_raster, make_tile, item, asset):
+    coarse = np.full((8, 8), 2000, np.uint16)
+    coarse[3, 3] = 0
+    opened, _, _ = run(
+        [item("a", "2021-01-05T10:00:00Z", {"B11": asset(write_raster("a", coarse, size=20))})],
+        make_tile(16, 16),
+        bands=("B11",),
+        **NO_GAPS,
+    )
+    values = opened.read(whole(opened))[0, 0]
+    assert np.isnan(values[6:8, 6:8]).all()
+    np.testing.assert_allclose(values[~np.isnan(values)], 0.2, atol=1e-6)
+    assert np.isnan(values).sum() == 4
+
+
+def scene(write_raster, item, asset, size: int, seed: int = 5) -> list[dict]:
+    """Nine acquisitions of a 10 m band, a 20 m band and a mask; one covers half the tile, one lies in another zone's grid."""
+    rng = np.random.default_rng(seed)
+    items = []
+    for n in range(9):
+        rows = size // 2 if n == 4 else size
+        fine = rng.integers(1, 9000, (rows, size)).astype(np.uint16)
+        coarse = rng.integers(1, 9000, (-(-rows // 2), -(-size // 2))).astype(np.uint16)
+        scl = np.where(rng.random(coarse.shape) < 0.01, 9, 4).astype(np.uint8)
+        elsewhere = {"corner": (136000, 5112000), "crs": "EPSG:32634", "size": 20} if n == 7 else {"size": 20}
+        assets = {
+            "B04": asset(write_raster(f"fine{n}", fine), offset=-0.1 if n % 2 else 0.0),
+            "B11": asset(write_raster(f"coarse{n}", coarse, **elsewhere)),
+            "SCL": asset(write_raster(f"scl{n}", scl, **elsewhere), nodata=0),
+        }
+        items.append(item(f"item{n}", f"2021-{4 + n // 3:02d}-{3 + n % 3:02d}T10:00:00Z", assets))
+    return items
+
+
+def test_the_cut_into_windows_workers_and_threads_does_not_change_a_byte(run, write_raster, make_tile, tmp_path, item, asset):
+    items = scene(write_raster, item, asset, 600)
+    tile = make_tile(600, 600)
+    options = {"bands": ("B04", "B11"), "mask": Mask()}
+    once = digests(run(items, tile, **options)[2])
+    in_small_windows = digests(run(items, tile, **options, memory=2**23)[2])
+    in_threads = digests(run(items, tile, **options, workers=3)[2])  # one window
+    in_processes = digests(run(items, tile, **options, workers=2, memory=2**27)[2])
+    assert len([name for name in once if "/composite/c/" in name]) == 25
+    assert once == in_small_windows == in_threads == in_processes
+    assert digests(run(items, tile, **options)[2]) == once  # a second run
+
+
+@pytest.mark.parametrize(("memory", "size"), [(8 * 2**30, 1024), (2**30, 512), (2**20, 128)])
+def test_windows_shrink_with_the_memory(write_raster, tmp_path, item, asset, memory, size):
+    uri = str(tmp_path / "items.json")
+    storage.write_json(uri, {"type": "FeatureCollection", "features": scene(write_raster, item, asset, 16)})
+    acquisitions = read_acquisitions(uri, Period.of_year(2021).split("P1M"), ("B04", "B11"), "SCL")
+    assert window_size(acquisitions, 12, 10, memory) == size
+
+
+def test_an_acquisition_that_broke_since_retrieval_is_named(run, write_raster, make_tile, item, asset):
+    noise = np.random.default_rng(0).integers(1, 9000, (300, 300)).astype(np.uint16)
+    path = Path(write_raster("broken", noise))
+    path.write_bytes(path.read_bytes()[:40_000])
+    with pytest.raises(LandtideError, match=r"acquisition S2_X, asset B04: .*broken\.tif cannot be read"):
+        run([item("S2_X", "2021-06-01T10:00:00Z", {"B04": asset(str(path))})], make_tile(300, 300))
+    path.unlink()
+    with pytest.raises(LandtideError, match=r"acquisition S2_X, asset B04: .*cannot be read"):
+        run([item("S2_X", "2021-06-01T10:00:00Z", {"B04": asset(str(path))})], make_tile(300, 300))
+
+
+def test_an_item_without_a_band_is_named(run, write_raster, make_tile, item, asset):
+    path = write_raster("a", np.ones((4, 4), np.uint16))
+    with pytest.raises(LandtideError, match="item a has no asset 'B08'"):
+        run([item("a", "2021-06-01T10:00:00Z", {"B04": asset(path)})], make_tile(4, 4), bands=("B08",))
+
+
+def test_a_year_without_acquisitions_is_the_users_to_know(run, write_raster, make_tile, item, asset):
+    path = write_raster("a", np.ones((4, 4), np.uint16))
+    with pytest.raises(InputError, match="no acquisition in 2020"):
+        run([item("a", "2021-06-01T10:00:00Z", {"B04": asset(path)})], make_tile(4, 4), year=2020)
+
+
+def test_a_span_of_time_counts_by_its_middle(run, write_raster, make_tile, item, asset):
+    path = write_raster("a", np.full((4, 4), 700, np.uint16))
+    opened, _, _ = run([item("a", "2021-05-25T00:00:00Z/2021-06-20T00:00:00Z", {"B04": asset(path)})], make_tile(4, 4))
+    assert opened.read_count(whole(opened))[:, 0, 0].argmax() == 5
+
+
+def test_seasons_are_a_setting(run, write_raster, make_tile, item, asset):
+    items = [
+        item(f"m{n}", f"2021-{n:02d}-15T10:00:00Z", {"B04": asset(write_raster(f"m{n}", np.full((4, 4), 100 * n, np.uint16)))})
+        for n in range(1, 13)
+    ]
+    opened, _, _ = run(items, make_tile(4, 4), period="P3M")
+    np.testing.assert_allclose(opened.read(whole(opened))[:, 0, 0, 0], [0.02, 0.05, 0.08, 0.11], atol=1e-6)
+
+
+def test_slovenia_equals_numpy_on_its_own_grid(run, shared, make_tile, item, asset):
+    """NDVI with a cloud mask on pixels of 9.99 m: the grid of the catalog is used as it is."""
+    import datetime
+
+    import rasterio
+    from scipy.ndimage import distance_transform_edt
+
+    from landtide.core.tile import Tile
+
+    folder = shared / "catalogs" / "slovenia" / "items"
+    names = sorted(path.name for path in folder.iterdir() if path.name.startswith("slovenia_2016"))
+    assert len(names) > 10
+    with rasterio.open(folder / names[0] / "NDVI.tif") as dataset:
+        tile = Tile("slovenia", str(dataset.crs), tuple(dataset.transform)[:6], dataset.shape)
+    items, stack, months = [], [], []
+    for name in names:
+        record = json.loads((folder / name / f"{name}.json").read_text())
+        when = record["properties"]["datetime"]
+        assets = {
+            "NDVI": asset(str(folder / name / "NDVI.tif"), nodata=-32768),
+            "CLM": asset(str(folder / name / "CLM.tif"), nodata=255),
+        }
+        items.append(item(name, when, assets))
+        months.append(datetime.datetime.fromisoformat(when).month)
+        with rasterio.open(folder / name / "NDVI.tif") as ndvi, rasterio.open(folder / name / "CLM.tif") as clm:
+            cloud = clm.read(1) == 1
+            near = distance_transform_edt(~cloud, sampling=(9.99744846736, 9.99479222)) <= 60 if cloud.any() else cloud
+            stack.append(np.where(near, np.nan, ndvi.read(1) * 1e-4))
+    opened, report, _ = run(items, tile, 2016, bands=("NDVI",), mask=Mask(asset="CLM", drop=[1], dilate=60.0), **NO_GAPS)
+    composite, count = opened.read(whole(opened))[:, 0], opened.read_count(whole(opened))
+    with np.testing.suppress_warnings() as quiet:
+        quiet.filter(RuntimeWarning)
+        for month in range(1, 13):
+            members = np.array([layer for layer, when in zip(stack, months, strict=True) if when == month])
+            expected = np.nanmedian(members, axis=0) if len(members) else np.full(tile.shape, np.nan)
+            np.testing.assert_allclose(composite[month - 1], expected, atol=1e-4)
+            np.testing.assert_array_equal(count[month - 1], (~np.isnan(members)).sum(axis=0) if len(members) else 0)
+    assert opened.tile == tile
+    assert sum(p["acquisitions"] for p in report["periods"]) == len(names)
+
+
+PEAK = """
+import resource, sys
+from landtide.composite.acquisitions import read_acquisitions
+from landtide.composite.engine import build
+from landtide.core.period import Period
+from landtide.core.study import Composite, Mask
+from landtide.core.tile import Tile
+from landtide.io import manifest
+from landtide.launch.workers import open_pool
+
+items, size, work = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+tile = Tile("33TVM", "EPSG:32633", (10.0, 0.0, 600000.0, 0.0, -10.0, 5100000.0), (size, size))
+key = manifest.Key(work, "s", "composite", "33TVM", "2021", str(size))
+with open_pool(1, 1, 2**30) as pool, manifest.writing(key, tile=tile, period=Period.of_year(2021)) as out:
+    build(items, tile, 2021, bands=("B04", "B11"), mask=Mask(), settings=Composite(), memory=2**26, out=out, pool=pool)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def test_memory_does_not_grow_with_the_tile(write_raster, tmp_path, item, asset):
+    uri = str(tmp_path / "items.json")
+    storage.write_json(uri, {"type": "FeatureCollection", "features": scene(write_raster, item, asset, 1024)})
+
+    def peak(size: int) -> float:
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, uri, str(size), str(tmp_path / "work")], capture_output=True, text=True, check=True
+        )
+        return float(done.stdout)
+
+    small, large = peak(256), peak(1024)  # 16 times the pixels; the cube alone would take 56 MiB more
+    assert large < small + 45, (small, large)
+
+
+def test_a_fully_masked_window_needs_no_band(write_raster, make_tile, tmp_path, item, asset):
+    """Clouds that cover everything save the reading: even a missing band file is not missed."""
+    tile = make_tile(128, 128)
+    assets = {"B04": asset(str(tmp_path / "gone.tif")), "SCL": asset(write_raster("scl", np.full((64, 64), 9, np.uint8), size=20))}
+    uri, target = str(tmp_path / "items.json"), str(tmp_path / "cube.zarr")
+    storage.write_json(uri, {"type": "FeatureCollection", "features": [item("a", "2021-06-01T10:00:00Z", assets)]})
+    periods = Period.of_year(2021).split("P1M")
+    cube.create_cube(target, tile, periods, ("B04",))
+    done = composite_window(
+        Job(target, tile, periods, read_acquisitions(uri, periods, ("B04",), "SCL"), Mask(), Composite(), 1), Window(0, 0, 128, 128)
+    )
+    assert (done.empty, done.seen.tolist()) == (128 * 128, [0])
+    data = tmp_path / "cube.zarr" / "composite" / "c" / "0" / "0" / "0" / "0"
+    if data.exists():  # an all-missing chunk may be left out by Zarr
+        assert done.digests["cube.zarr/composite/c/0/0/0/0"] == hashlib.sha256(data.read_bytes()).hexdigest()
