@@ -1,0 +1,62 @@
+"""Predict the pixels of a window or of a list, with the model loaded once a process."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from landtide import models
+from landtide.core.errors import InputError
+from landtide.io.cube import Cube, open_cube
+from landtide.models import SequenceModel
+
+
+@lru_cache(maxsize=2)
+def load_model(uri: str) -> SequenceModel:
+    """Load a model, once a process: its URI names one content for ever."""
+    return models.load(uri)
+
+
+@contextmanager
+def limited(threads: int) -> Iterator[None]:
+    """Hold torch, BLAS and OpenMP to so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with threadpool_limits(threads):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def check_fits(model: SequenceModel, cube: Cube, uri: str) -> None:
+    """Raise InputError where a cube's bands or steps are not those that the model was trained on."""
+    if cube.bands != model.bands or len(cube.periods) != model.steps:
+        raise InputError(
+            f"cube {uri} has {len(cube.periods)} steps a year of bands {', '.join(cube.bands)}; model {model.name} {model.id} was trained "
+            f"on {model.steps} steps of {', '.join(model.bands)}: train it again, or composite with the same bands and period"
+        )
+
+
+def open_fitting(model: SequenceModel, uri: str) -> Cube:
+    """Open a cube that fits the model."""
+    cube = open_cube(uri)
+    check_fits(model, cube, uri)
+    return cube
+
+
+def one_year(model: SequenceModel, x: np.ndarray, cube: Cube, observed: np.ndarray) -> np.ndarray:
+    """Return (N, K) float32 class probabilities of one year; rows that were not observed stay 0 and cost nothing.
+
+    x         (N, T, C) float32
+    observed  (N,) bool
+    """
+    result = np.zeros((len(x), len(model.legend)), np.float32)
+    rows = np.flatnonzero(observed)
+    if rows.size:
+        year = np.full((len(rows), model.steps), cube.periods[0].start.year, np.int16)
+        result[rows] = model.predict_proba(x[rows], np.broadcast_to(cube.doy, year.shape), year)[:, 0]
+    return result

@@ -1,0 +1,79 @@
+"""The card of a model: everything that must travel with the weights for them to mean anything."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+import landtide
+from landtide.core.errors import LandtideError
+from landtide.core.legend import Legend
+
+FORMAT = 1
+"""Version of model.json."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a model was made from and what its outputs mean."""
+
+    name: str
+    """Architecture: ``svm``, ``forest``, ``lstm``."""
+
+    settings: dict[str, Any]
+    """Fields of the architecture's config."""
+
+    legend: Legend
+    bands: tuple[str, ...]
+    """Channels, in order."""
+
+    steps: int
+    """Time steps a year."""
+
+    mean: tuple[float, ...]
+    """Per band; inputs are standardised as (x - mean) / std."""
+
+    std: tuple[float, ...]
+    classes_seen: tuple[int, ...]
+    """Labels (1..K) that had samples; all others keep probability 0."""
+
+    prior: tuple[float, ...]
+    """(K,) effective class shares in training, after weighting: an HMM divides by them."""
+
+    training: dict[str, Any]
+    """Summary: seed, samples a class, scores."""
+
+    def to_json(self) -> bytes:
+        """Return the bytes of model.json."""
+        record = {
+            "format": FORMAT,
+            "landtide": landtide.__version__,
+            **{key: value for key, value in asdict(self).items() if key != "legend"},
+            "legend": self.legend.to_dict(),
+        }
+        return (json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, data: bytes, where: str) -> "Card":
+        """Read model.json. Raises LandtideError where it is of another format: its fields would mean something else."""
+        record = json.loads(data)
+        if record.get("format") != FORMAT:
+            raise LandtideError(f"model {where} has format {record.get('format')!r}, this landtide reads {FORMAT}: train it again")
+        return cls(
+            name=record["name"],
+            settings=record["settings"],
+            legend=Legend.from_dict(record["legend"]),
+            bands=tuple(record["bands"]),
+            steps=record["steps"],
+            mean=tuple(record["mean"]),
+            std=tuple(record["std"]),
+            classes_seen=tuple(record["classes_seen"]),
+            prior=tuple(record["prior"]),
+            training=record["training"],
+        )
+
+
+def standardise(x: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
+    """Return (..., C) float32 values with mean 0 and deviation 1 a band; NaN stays NaN."""
+    return (x - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)

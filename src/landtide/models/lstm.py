@@ -1,0 +1,109 @@
+"""A bidirectional LSTM over one year of a pixel, with an optional temporal convolution beside it."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from landtide.models.card import Card
+from landtide.models.network import FILES, Network, restore
+
+__all__ = ["FILES", "Config", "Lstm", "build", "load"]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the network."""
+
+    hidden: int = 64
+    """Units in each direction."""
+
+    layers: int = 1
+    """Twelve monthly steps need no depth: a second layer costs time and wins nothing."""
+
+    convolution: int = 64
+    """Channels of the TempCNN branch; 0 = the LSTM alone."""
+
+    dropout: float = 0.2
+    """Before the head alone: in the branch it cost a seventh of the training time and won nothing."""
+
+
+class AttentionPool(nn.Module):
+    """Weigh the steps by a learned query; missing steps get weight 0."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(width, 1)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        score = self.score(states).squeeze(-1).masked_fill(~mask, -1e4)  # (B, T, D) -> (B, T)
+        pooled: Tensor = (torch.softmax(score, dim=1).unsqueeze(-1) * states).sum(dim=1)  # (B, T, D) -> (B, D)
+        return pooled
+
+
+class TemporalConvolution(nn.Module):
+    """Three convolutions along time, flattened, so that the place in the year stays known.
+
+    Source: Pelletier et al. 2019, Remote Sens. 11(5):523, doi:10.3390/rs11050523.
+    """
+
+    def __init__(self, channels: int, steps: int, width: int) -> None:
+        super().__init__()
+        sizes = [channels, width, width, width]
+        self.blocks = nn.Sequential(
+            *(nn.Sequential(nn.Conv1d(before, after, 5, padding=2), nn.BatchNorm1d(after), nn.ReLU()) for before, after in pairwise(sizes))
+        )
+        self.dense = nn.Sequential(nn.Linear(steps * width, 2 * width), nn.LayerNorm(2 * width), nn.ReLU())
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        features = self.blocks(inputs.transpose(1, 2))  # (B, T, D) -> (B, W, T)
+        dense: Tensor = self.dense(features.flatten(1))  # (B, W, T) -> (B, 2W)
+        return dense
+
+
+class Lstm(nn.Module):
+    """The network: dated, masked inputs; BiLSTM pooled by attention and mean; head over the classes."""
+
+    def __init__(self, config: Config, *, channels: int, steps: int, classes: int, seen: list[int]) -> None:
+        super().__init__()
+        inputs = channels + 3  # validity, sine and cosine of the day
+        self.embed = nn.Sequential(nn.Linear(inputs, config.hidden), nn.LayerNorm(config.hidden), nn.ReLU())
+        self.lstm = nn.LSTM(config.hidden, config.hidden, config.layers, batch_first=True, bidirectional=True)
+        self.norm = nn.LayerNorm(2 * config.hidden)
+        self.pool = AttentionPool(2 * config.hidden)
+        self.branch = TemporalConvolution(inputs, steps, config.convolution) if config.convolution else None
+        width = 4 * config.hidden + 2 * config.convolution
+        self.head = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(width, classes))
+        unseen = torch.ones(classes, dtype=torch.bool)
+        unseen[torch.tensor(seen) - 1] = False
+        self.register_buffer("unseen", unseen)
+
+    def forward(self, x: Tensor, mask: Tensor, doy: Tensor) -> Tensor:
+        """Return logits (B, K).
+
+        x     (B, T, C) standardised; what stands at missing steps does not matter
+        mask  (B, T) bool, True = observed
+        doy   (B, T) day of year
+        """
+        angle = doy.to(x.dtype) * (2 * torch.pi / 365.25)
+        seen = mask.unsqueeze(-1)
+        dated = torch.cat([x * seen, seen.to(x.dtype), angle.sin().unsqueeze(-1), angle.cos().unsqueeze(-1)], dim=2)  # (B, T, C+3)
+        states = self.norm(self.lstm(self.embed(dated))[0])  # (B, T, 2H)
+        parts = [self.pool(states, mask), states.mean(dim=1)]
+        if self.branch is not None:
+            parts.append(self.branch(dated))
+        logits: Tensor = self.head(torch.cat(parts, dim=1)).masked_fill(self.unseen, -torch.inf)  # (B, K)
+        return logits
+
+
+def build(config: Config, *, channels: int, steps: int, classes: int, seen: list[int]) -> Lstm:
+    """Return an untrained network."""
+    return Lstm(config, channels=channels, steps=steps, classes=classes, seen=seen)
+
+
+def load(card: Card, files: dict[str, bytes]) -> Network:
+    """Read a network from its file."""
+    config = Config(**card.settings)
+    module = build(config, channels=len(card.bands), steps=card.steps, classes=len(card.legend), seen=list(card.classes_seen))
+    return restore(module, files)

@@ -1,0 +1,108 @@
+"""What one training is: a record that travels as JSON to wherever the training runs."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from landtide import models
+from landtide.core.errors import InputError
+from landtide.core.legend import Legend
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """Settings of the training loop, which all networks share."""
+
+    epochs: int = 40
+    """Passes at most; early stopping ends sooner where validation stops improving."""
+
+    patience: int = 8
+    """Passes without improvement before it stops."""
+
+    batch: int = 256
+    """On CPUs smaller batches train faster than large ones, and generalise no worse."""
+
+    learning_rate: float = 3e-3
+    """Peak of the cosine; higher diverges at times, lower needs more passes."""
+
+    weight_decay: float = 1e-2
+    q: float = 0.7
+    """Generalised cross-entropy: 0 = cross-entropy, 1 = mean absolute error; 0.7 forgives wrong labels.
+    Source: Zhang & Sabuncu 2018, arXiv:1805.07836."""
+
+    balance: float = 0.5
+    """Class weight = count ** -balance: 0 trusts the samples' shares, 1 makes all classes equal."""
+
+    noise: float = 0.1
+    """Deviation of Gaussian noise on standardised inputs."""
+
+    drop: float = 0.15
+    """Share of steps hidden from the network in training, as clouds hide them."""
+
+    epoch_samples: int = 20_000
+    """Samples a pass at most, so that time does not grow with the sample set."""
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """Model, samples and settings of one training."""
+
+    model: str
+    samples: tuple[str, ...]
+    """URIs of sample sets; they are joined."""
+
+    legend: Legend
+    bands: tuple[str, ...]
+    """Channels that the samples must have, in this order."""
+
+    steps: int
+    """Time steps a year that the samples must have."""
+
+    seed: int
+    output: str
+    """Local folder for model.json, weights and training.json."""
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    """The study's settings of the model: fields of its config, and for networks of `Optimisation`."""
+
+    trust: float = 0.0
+    """Samples below this trust are not used."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        split_settings(self.model, self.settings)
+
+    def to_json(self) -> str:
+        record = {**dataclasses.asdict(self), "legend": self.legend.to_dict()}
+        return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "TrainSpec":
+        """Read a spec. Raises InputError where a key is missing or unknown."""
+        record = json.loads(text)
+        known = [item.name for item in dataclasses.fields(cls)]
+        required = [item.name for item in dataclasses.fields(cls) if item.default is item.default_factory is dataclasses.MISSING]
+        wrong = [key for key in record if key not in known] + [key for key in required if key not in record]
+        if wrong:
+            raise InputError(f"training spec: key {', '.join(wrong)} is unknown or missing (keys: {', '.join(known)})")
+        lists = {"samples": tuple(record["samples"]), "bands": tuple(record["bands"])}
+        return cls(**{**record, **lists, "legend": Legend.from_dict(record["legend"])})
+
+
+def split_settings(model: str, settings: dict[str, Any]) -> tuple[Any, Optimisation]:
+    """Return the model's config and the loop's settings from one table.
+
+    Raises InputError for an unknown setting, naming the nearest of both, and for a value of the wrong type or range.
+    """
+    loop_fields = {item.name: item for item in dataclasses.fields(Optimisation)} if model in models.NETWORKS else {}
+    own = {key: value for key, value in settings.items() if key not in loop_fields}
+    known = [item.name for item in dataclasses.fields(models.config(model, {}))] + list(loop_fields)
+    for key, value in settings.items():
+        if key not in known:
+            raise InputError(models.unknown_setting(model, key, known))
+        if key in loop_fields:
+            models.check_type(model, key, value, loop_fields[key].type)
+    return models.config(model, own), Optimisation(**{key: value for key, value in settings.items() if key in loop_fields})
