@@ -1,0 +1,74 @@
+# `make demo` and `make test` set up all they need by themselves.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+# A package index for a particular build of torch (CPU, CUDA ...); empty = the one that pip knows.
+TORCH_INDEX ?=
+# Where `make demo` keeps what is between the steps: folder | s3
+WORKSPACE ?= folder
+# Side of the demo's world in pixels of 10 m.
+DEMO_SIZE ?= 256
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+READY := .venv/.ready
+CODE := src pipelines components tests benchmarks
+
+.PHONY: help setup demo demo-run test test-slow check compile compile-check bench clean
+
+help:
+	@echo "make setup          .venv with everything, and the system packages"
+	@echo "make demo           a synthetic world from images to maps (WORKSPACE=s3: by way of an S3 server)"
+	@echo "make test           the tests, offline (test-slow: those that take minutes, too)"
+	@echo "make check          format, lint, types, import rules, compiled pipelines"
+	@echo "make compile        write pipelines/compiled/*.yaml"
+	@echo "make bench          the quick form of every benchmark"
+	@echo "make clean          remove .venv, caches and work/"
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml scripts/install-system-packages.sh
+	scripts/install-system-packages.sh
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "landtide needs Python 3.11 or later: make setup PYTHON=python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	$(BIN)/pip install --quiet -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps -e .
+	touch $@
+
+demo: setup
+	$(BIN)/landtide simulate work/demo --size $(DEMO_SIZE)
+ifeq ($(WORKSPACE),s3)
+	$(BIN)/python -m landtide.launch.object_store -- $(MAKE) --no-print-directory demo-run DEMO_ARGS="--workspace s3://landtide/demo" DEMO_SAVE=work/demo/site
+else
+	$(MAKE) --no-print-directory demo-run
+endif
+
+# One step of `demo`: within the life of the S3 server, which forgets its objects when it ends.
+demo-run:
+	$(BIN)/landtide run work/demo/study.yaml $(DEMO_ARGS)
+	$(if $(DEMO_SAVE),$(BIN)/landtide view work/demo/study.yaml $(DEMO_ARGS) --save $(DEMO_SAVE))
+
+test: setup
+	$(BIN)/python -m pytest -m "not slow and not network and not cluster and not gpu" $(PYTEST_ARGS)
+
+test-slow: setup
+	$(BIN)/python -m pytest -m "not network and not cluster and not gpu" $(PYTEST_ARGS)
+
+check: setup compile-check
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+compile: setup
+	$(BIN)/python -m pipelines update compile
+
+compile-check: setup
+	$(BIN)/python -m pipelines update compile --check
+
+bench: setup
+	@set -e; for script in $$(grep -l -- --quick benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script --quick; done
+
+clean:
+	rm -rf .venv work .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist src/*.egg-info

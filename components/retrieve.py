@@ -1,0 +1,13 @@
+"""Find the acquisitions of a shard, and warp the old map to its tiles."""
+
+from kfp import dsl
+
+from components import images
+
+
+@dsl.component(base_image=images.STEPS, install_kfp_package=False)
+def retrieve(study: str, shard: str) -> str:
+    """Return the manifests as JSON: ``tile/year`` and ``tile/old_map`` -> URI."""
+    from landtide import steps
+
+    return steps.retrieve(study, shard)

@@ -1,0 +1,1 @@
+"""What runs after what: landtide's pipelines, thin over `components`."""

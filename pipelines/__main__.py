@@ -1,0 +1,124 @@
+"""``python -m pipelines update {compile | local}``: compile the pipelines, or run one on this machine."""
+
+import argparse
+import io
+import json
+import re
+import sys
+import tempfile
+import traceback
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import asdict
+from pathlib import Path
+from typing import TextIO
+
+from kfp import compiler, local
+from kfp.dsl.graph_component import GraphComponent
+
+from landtide import cli
+from landtide.io import storage
+from landtide.launch import driver, processes, progress
+from pipelines.update import update, update_single
+
+COMPILED = Path(__file__).parent / "compiled"
+PIPELINES = {"update": update, "update-single": update_single}
+
+
+def main() -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines", description="Compile landtide's pipelines, or run one on this machine.")
+    parser.add_argument("pipeline", choices=["update"])
+    commands = parser.add_subparsers(dest="command", required=True)
+    to_compile = commands.add_parser("compile", help="write pipelines/compiled/*.yaml")
+    to_compile.add_argument("--check", action="store_true", help="write nothing, say which file differs from its source")
+    commands.add_parser("local", help="run a study through kfp.local: the same as `landtide run`", add_help=False)
+    to_execute = commands.add_parser("execute", help="run a resolved study in this process; what `local` starts")
+    to_execute.add_argument("study", help="URI of the resolved study")
+    to_execute.add_argument("--folder", type=Path, required=True, help="local folder for KFP's log and artifacts")
+    arguments, rest = parser.parse_known_args()
+    match arguments.command:
+        case "local":
+            return cli.main(["run", *rest])
+        case "compile":
+            return compile_all(check=arguments.check)
+        case _:
+            return execute(arguments.study, arguments.folder)
+
+
+def compile_all(*, check: bool) -> int:
+    """Write the compiled pipelines, or only say which stored one differs; return the exit status."""
+    status = 0
+    for name, pipeline in PIPELINES.items():
+        path = COMPILED / f"{name}.yaml"
+        text = compiled(pipeline)
+        if not check:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        elif not path.exists() or _without_version(path.read_text()) != _without_version(text):
+            sys.stderr.write(f"{path} differs from its source: run `make compile`\n")
+            status = 1
+    return status
+
+
+def compiled(pipeline: GraphComponent) -> str:
+    """Return a pipeline in the form that Kubeflow Pipelines reads."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "pipeline.yaml")
+        compiler.Compiler().compile(pipeline, str(path))
+        return path.read_text()
+
+
+def _without_version(text: str) -> str:
+    """Drop the compiler's version, which changes with every patch release."""
+    return re.sub(r"^sdkVersion: .*$", "sdkVersion:", text, flags=re.MULTILINE)
+
+
+def execute(study_uri: str, folder: Path) -> int:
+    """Run the pipeline of a resolved study in this process: events to stdout, all else into the log; return the exit status."""
+    processes.end_with_parent()
+    pipeline = _one_at_a_time(PIPELINES["update" if driver.read_run(study_uri).model.two_stage else "update-single"])
+    warnings.filterwarnings("ignore", message=".*non-Python base image.*")  # our images have Python; kfp looks at the name alone
+    with (folder / driver.LOG).open("w") as log, redirect_stdout(_Log(log, sys.stdout)) as stream, redirect_stderr(stream):
+        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "kfp"), enable_caching=False)
+        try:
+            published = pipeline(study=study_uri).outputs["Output"]
+        except RuntimeError:  # all that kfp tells of a failed task; the step itself has left error.json
+            traceback.print_exc(file=log)
+            return 1
+    storage.write_json(str(folder / driver.RESULT), {"published": published})
+    return 0
+
+
+def _one_at_a_time(pipeline: GraphComponent) -> GraphComponent:
+    """Let loops do one shard after the other: a shard's own workers fill the machine."""
+    for task in pipeline.component_spec.implementation.graph.root.dag.tasks.values():
+        if task.HasField("parameter_iterator"):
+            task.iterator_policy.parallelism_limit = 1
+    return pipeline
+
+
+class _Log(io.TextIOBase):
+    """A text stream that goes to a file, and whose events go on to a console."""
+
+    def __init__(self, file: TextIO, console: TextIO) -> None:
+        self.file = file
+        self.console = console
+        self.line = ""
+
+    def write(self, text: str) -> int:
+        self.file.write(text)
+        *lines, self.line = (self.line + text).split("\n")
+        if lines:
+            self.file.flush()
+        for event in filter(None, map(progress.parse, lines)):
+            self.console.write(json.dumps(asdict(event)) + "\n")
+            self.console.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Install what landtide needs from the system's packages (Debian 12 and its relatives). Run it as often as you like.
+set -euo pipefail
+
+# package: the command or file that it brings
+wanted=(
+    "python3-venv:$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))' 2>/dev/null || echo /usr/lib/python3)/ensurepip/__init__.py"
+    "make:make"
+    "git:git"
+    "ca-certificates:/etc/ssl/certs/ca-certificates.crt"
+    "libexpat1:/usr/lib/$(uname -m)-linux-gnu/libexpat.so.1" # GDAL in rasterio's wheel
+    "chromium:chromium"                                      # tests of the web map
+    "fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf" # text in the browser's pictures
+)
+
+missing=()
+for entry in "${wanted[@]}"; do
+    package=${entry%%:*} file=${entry#*:}
+    if [[ $file == /* ]]; then [[ -e $file ]] || missing+=("$package"); else command -v "$file" >/dev/null || missing+=("$package"); fi
+done
+
+if ((${#missing[@]} == 0)); then
+    echo "system packages: all there"
+elif ! command -v apt-get >/dev/null; then
+    echo "system packages: missing here are the equivalents of Debian's ${missing[*]}; this machine has no apt-get, so install them by hand"
+elif ((EUID != 0)); then
+    echo "system packages: missing are ${missing[*]}; not root, so ask for: apt-get install ${missing[*]}"
+else
+    echo "system packages: installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi

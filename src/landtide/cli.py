@@ -1,0 +1,318 @@
+"""The command line: ``landtide ...``."""
+
+import itertools
+import logging
+import os
+import secrets
+import sys
+import traceback
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+
+import landtide
+from landtide.core.errors import InputError, LandtideError
+from landtide.core.study import Study, parse_study
+from landtide.io import storage
+from landtide.launch import doctor as checkup
+from landtide.launch import driver, processes, progress, site
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Keep land-cover maps fresh: from an old map and a Sentinel-2 series to one consistent map a year.",
+    epilog="--debug, anywhere, shows the traceback of an error. Exit status: 0 done, 1 the work failed, 2 the input was wrong.",
+)
+console = Console(highlight=False, soft_wrap=True)
+
+StudyFile = Annotated[str, typer.Argument(metavar="STUDY", help="study file (YAML): path or URI", show_default=False)]
+Workspace = Annotated[str | None, typer.Option(help="folder or s3://BUCKET/PREFIX in place of the study's workspace")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="lay a value over the study: --set model.name=svm")]
+Tiles = Annotated[list[str] | None, typer.Option("--tile", help="only this tile; may be repeated")]
+Years = Annotated[list[int] | None, typer.Option("--year", help="only this year; may be repeated")]
+Force = Annotated[bool, typer.Option("--force", help="do again what is done")]
+
+STEPS = {
+    "retrieve": ("retrieve", "old_map"),
+    "composite": ("composite",),
+    "extract": ("extract", "candidates", "stable"),
+    "train": ("train",),
+    "classify": ("classify",),
+    "evaluate": ("evaluate",),
+    "publish": ("publish",),
+}
+"""Each step of the command line, and the manifests that ``--force`` makes anew."""
+
+BY_TILE = ("retrieve", "composite")
+"""Steps that can be done for a part of the tiles and years; the steps after them need all."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return the exit status. An error is one line; ``--debug`` adds the traceback."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    try:
+        with processes.interruptible():
+            status = app(args=[word for word in words if word != "--debug"], prog_name="landtide", standalone_mode=False) or 0
+    except (typer.Abort, KeyboardInterrupt):
+        status = processes.INTERRUPTED
+    except BrokenPipeError:
+        return 1
+    except Exception as error:  # the program's outermost edge: nobody else would turn it into one line
+        if show := getattr(error, "show", None):  # wrong usage: typer brings its own copy of click's errors, and keeps it private
+            show()
+            return InputError.exit_status
+        if debug:
+            traceback.print_exc()
+        return _explain(error, debug=debug)
+    if status == processes.INTERRUPTED:
+        _say("stopped; what is done stays done, and the same command goes on from there")
+    return int(status)
+
+
+def _explain(error: Exception, *, debug: bool) -> int:
+    """Print an error as one line; return the exit status."""
+    line = " ".join(str(error).split())
+    if not isinstance(error, LandtideError):
+        _say(f"unexpected {type(error).__name__}: {line} (--debug shows where)")
+        return 1
+    if debug and isinstance(error, driver.StepFailedError):
+        sys.stderr.write(_tracebacks(error.log_uri))
+    _say(line)
+    if isinstance(error, driver.StepFailedError):
+        _say(f"log: {error.log_uri}")
+    return error.exit_status
+
+
+def _tracebacks(log_uri: str) -> str:
+    """Return a run's log from its first traceback on: that of the step, then KFP's."""
+    log = storage.read_bytes(log_uri).decode(errors="replace") if storage.exists(log_uri) else ""
+    return log[log.find("Traceback (most recent call last)") :].rstrip() + "\n" if "Traceback" in log else ""
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"landtide: {line}\n")
+
+
+@app.callback(invoke_without_command=True)
+def options(context: typer.Context, version: Annotated[bool, typer.Option("--version", help="print the version")] = False) -> None:
+    """Keep land-cover maps fresh: from an old map and a Sentinel-2 series to one consistent map a year."""
+    if version:
+        console.print(f"landtide {landtide.__version__}")
+    elif context.invoked_subcommand is None:
+        console.print(context.get_help())
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(help="folder to write study.yaml into")]) -> None:
+    """Write a commented study file to start from."""
+    path = folder / "study.yaml"
+    if path.exists():
+        raise InputError(f"{path} is there already: remove it, or choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text((Path(__file__).parent / "core" / "resources" / "study.yaml").read_text())
+    console.print(f"Wrote {path}: fill in area, years and old_map, then `landtide run {path}`")
+
+
+@app.command()
+def run(study_file: StudyFile, workspace: Workspace = None, settings: Settings = None, force: Force = False) -> None:
+    """Make the maps: the whole pipeline on this machine."""
+    study = read_study(study_file, workspace, settings)
+    steps = _steps(study)
+    for warning in steps.check(study).warnings:
+        console.print(f"[yellow]note[/yellow] {warning}")
+    study_uri = driver.new_run(study, driver.Options(force=tuple(itertools.chain(*STEPS.values())) if force else ()))
+    with progress.Display(console) as display:
+        published = driver.execute(study, study_uri, display.show)
+    _tell_result(published, _view_command(study_file, workspace, settings))
+
+
+def _tell_result(published: str, view: str) -> None:
+    """Say where the results are, and what they are worth."""
+    headline = storage.read_json(storage.join(published, "report.json"))["headline"]
+    console.print()
+    if headline["kind"] == "accuracy" and headline["old"] is not None:
+        console.print(f"Overall accuracy {headline['year']}: old map {headline['old']:.3f} -> new map [bold]{headline['new']:.3f}[/bold]")
+    console.print(headline["sentence"])
+    console.print(f"Maps     {storage.join(published, 'maps')}")
+    console.print(f"Report   {storage.join(published, 'report.html')}")
+    console.print(f"Web map  {storage.join(published, 'index.html')}  (open it with `{view}`)")
+
+
+def _view_command(study_file: str, workspace: str | None, settings: list[str] | None) -> str:
+    words = ["landtide view", study_file, *(["--workspace", workspace] if workspace else [])]
+    return " ".join([*words, *(f"--set {setting}" for setting in settings or [])])
+
+
+def read_study(file: str, workspace: str | None = None, settings: list[str] | None = None) -> Study:
+    """Read a study file. Raises InputError where it is missing or wrong."""
+    overrides = dict(_setting(text) for text in settings or [])
+    if workspace is not None:
+        overrides["workspace"] = workspace if "://" in workspace else str(Path(workspace).absolute())
+    uri = file if "://" in file else str(Path(file).absolute())
+    try:
+        text = storage.read_text(uri)
+    except FileNotFoundError as error:
+        raise InputError(f"study file {file} does not exist; `landtide init FOLDER` writes one to start from") from error
+    except IsADirectoryError as error:
+        raise InputError(f"study file {file} is a folder: name the YAML file in it") from error
+    return parse_study(text, storage.parent(uri), date.today(), overrides)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise InputError(f"--set {text!r} is not KEY=VALUE, such as model.name=svm")
+    try:
+        return key.strip(), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {text!r}: the value is no YAML") from error
+
+
+def _steps(study: Study) -> Any:
+    """Return the module of the steps, loaded once the number of threads is settled: libraries read it when they are loaded."""
+    os.environ.update(driver.thread_variables(study))
+    from landtide import steps
+
+    return steps
+
+
+def _step_command(name: str, summary: str) -> None:
+    """Add a step to the command line by its own name."""
+
+    def command(
+        study_file: StudyFile,
+        workspace: Workspace = None,
+        settings: Settings = None,
+        tile: Tiles = None,
+        year: Years = None,
+        force: Force = False,
+    ) -> None:
+        if (tile or year) and name not in BY_TILE:
+            raise InputError(f"{name} takes no --tile or --year: it works on all tiles and years together")
+        options = driver.Options(STEPS[name] if force else (), tuple(tile) if tile else None, tuple(year) if year else None)
+        _run_step(name, read_study(study_file, workspace, settings), options)
+
+    app.command(name, help=f"{summary}\n\nWhat it needs is done first; what is done already costs a look.", short_help=summary)(command)
+
+
+for _name, _summary in {
+    "retrieve": "Find, check and cache the acquisitions; warp the old map.",
+    "composite": "Make the regular, cloud-free series of each tile and year.",
+    "extract": "Draw training samples from the old map.",
+    "train": "Train the classifier of the maps.",
+    "classify": "Make the maps.",
+    "evaluate": "Score the maps and the old map.",
+    "publish": "Publish maps, report and web map.",
+}.items():
+    _step_command(_name, _summary)
+
+
+def _run_step(name: str, study: Study, options: driver.Options) -> None:
+    """Do the steps up to one in this process."""
+    steps = _steps(study)
+    steps.check(study)
+    logging.getLogger("landtide.steps").setLevel(logging.CRITICAL)  # `main` prints the error of a step
+    study_uri, mark = driver.new_run(study, options), secrets.token_hex(8)
+    os.environ[processes.MARK] = mark
+    with progress.Display(console) as display:
+        events = progress.EventHandler(display)
+        logging.getLogger(progress.LOGGER).addHandler(events)
+        try:
+            for done in _line(steps, study_uri, two_stage=study.model.two_stage):
+                if done == name:
+                    break
+        finally:
+            logging.getLogger(progress.LOGGER).removeHandler(events)
+            with processes.undisturbed():
+                processes.stop(mark)
+
+
+def _line(steps: Any, study_uri: str, *, two_stage: bool) -> Iterator[str]:
+    """Do one step after the other, and yield the name of each when it is done."""
+    retrieved = [steps.retrieve(study_uri, shard) for shard in steps.plan_shards(study_uri)]
+    yield "retrieve"
+    cubes = [steps.composite(study_uri, shard) for shard in retrieved]
+    yield "composite"
+    samples = steps.extract(study_uri, retrieved, cubes)
+    stages = {}
+    if two_stage:
+        stages["preliminary"] = steps.train(study_uri, "preliminary", samples)
+        labels = steps.classify_candidates(study_uri, stages["preliminary"], samples, cubes)
+        stages["stable"] = steps.extract_stable(study_uri, labels, samples, cubes)
+    yield "extract"
+    model = steps.train(study_uri, "final", stages.get("stable", samples))
+    yield "train"
+    maps = [steps.classify(study_uri, model, shard) for shard in cubes]
+    yield "classify"
+    evaluation = steps.evaluate(study_uri, retrieved, maps, samples)
+    yield "evaluate"
+    steps.publish(study_uri, retrieved, cubes, samples, model, maps, evaluation.uri, **stages)
+    yield "publish"
+
+
+@app.command()
+def simulate(
+    folder: Annotated[Path, typer.Argument(help="folder for the world, and for a study file that maps it")],
+    size: Annotated[int, typer.Option(help="side in pixels of 10 m")] = 256,
+    years: Annotated[str, typer.Option(metavar="FIRST-LAST", help="years with images")] = "2018-2020",
+    seed: Annotated[int, typer.Option(help="another seed, another world")] = 7,
+) -> None:
+    """Make a small synthetic world with known truth: images, an old map with errors, reference points."""
+    from landtide.simulate import make_world
+
+    first, _, last = years.partition("-")
+    if not (first.isdigit() and (last or first).isdigit() and int(first) <= int(last or first)):
+        raise InputError(f"--years {years!r} is neither a year nor FIRST-LAST, such as 2018-2020")
+    made = make_world(folder, size=size, years=tuple(range(int(first), int(last or first) + 1)), seed=seed)
+    console.print(f"Synthetic world in {folder}: {made.items} images, an old map that is right on {made.old_map_accuracy:.1%} of the area")
+    console.print(f"Map it with `landtide run {made.study}`")
+
+
+@app.command()
+def view(
+    target: Annotated[str, typer.Argument(metavar="STUDY|FOLDER", help="study file, or a published folder", show_default=False)],
+    workspace: Workspace = None,
+    settings: Settings = None,
+    port: Annotated[int, typer.Option(help="port on this machine; 0 takes a free one")] = 8765,
+    save: Annotated[Path | None, typer.Option(help="copy the site into this folder instead of serving it")] = None,
+) -> None:
+    """Open the web map of a study: serve its published folder to browsers on this machine."""
+    published = _published(target, workspace, settings)
+    if not storage.exists(storage.join(published, "index.html")):
+        raise InputError(f"nothing is published at {published}: `landtide run` first")
+    if save is not None:
+        site.save(published, save)
+        console.print(f"Saved {save / 'index.html'}")
+        return
+    with site.server(published, port) as server:
+        console.print(f"Web map of {published}: http://{site.HOST}:{server.server_port}/  (Ctrl-C ends it)")
+        server.serve_forever()
+
+
+def _published(target: str, workspace: str | None, settings: list[str] | None) -> str:
+    if not target.endswith((".yaml", ".yml")):
+        return target if "://" in target else str(Path(target).absolute())
+    study = read_study(target, workspace, settings)
+    return storage.join(study.workspace, study.name, "published")
+
+
+@app.command()
+def doctor() -> int:
+    """Say what is missing on this machine for running studies on it, and how to get it."""
+    findings = checkup.examine()
+    for finding in findings:
+        mark = "[green]ok[/green]     " if finding.ok else "[red]missing[/red]" if finding.needed else "[yellow]absent[/yellow] "
+        console.print(f"{mark} {finding.name:<22} {finding.found}")
+        if not finding.ok:
+            console.print(f"        {'':<22} {finding.advice}", markup=False)
+    return 1 if any(finding.needed and not finding.ok for finding in findings) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

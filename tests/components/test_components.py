@@ -1,0 +1,64 @@
+"""Components stay thin: a signature, an image and a few lines."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+import components
+from components import images
+from components.deal import deal
+from landtide import cli
+
+FILES = sorted(path for path in Path(components.__file__).parent.glob("*.py") if path.name not in ("__init__.py", "images.py"))
+
+
+def function_of(path: Path) -> ast.FunctionDef:
+    [function] = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
+    return function
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_component_is_one_function_with_a_body_of_at_most_six_lines(path: Path) -> None:
+    function = function_of(path)
+    assert function.name == path.stem
+    assert ast.get_docstring(function)
+    lines = path.read_text().splitlines()
+    body = [line for node in function.body[1:] for line in lines[node.lineno - 1 : node.end_lineno]]
+    assert len(body) <= 6, "\n".join(body)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_component_is_typed_and_installs_nothing(path: Path) -> None:
+    function = function_of(path)
+    assert all(argument.annotation for argument in function.args.args)
+    assert function.returns is not None
+    [decorator] = function.decorator_list
+    assert isinstance(decorator, ast.Call)
+    keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in decorator.keywords}
+    assert keywords["install_kfp_package"] == "False"
+    assert keywords["base_image"] in ("images.STEPS", "images.TRAIN")
+    assert "packages_to_install" not in keywords
+
+
+def test_every_component_calls_a_step_of_the_command_lines_line() -> None:
+    called = {
+        node.func.attr
+        for path in FILES
+        for node in ast.walk(function_of(path))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == "steps"
+    }
+    by_hand = ast.parse(inspect.getsource(cli._line))
+    in_line = {node.attr for node in ast.walk(by_hand) if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "steps"}
+    assert called == in_line
+
+
+def test_images_carry_the_version() -> None:
+    assert images.STEPS != images.TRAIN
+    assert not images.STEPS.endswith("latest")
+
+
+def test_dealing_puts_the_model_beside_each_shard() -> None:
+    orders = deal.python_func(model="m", cubes=['{"a/2020": "x"}', '{"b/2020": "y"}'])
+    assert orders == ['{"model": "m", "cubes": "{\\"a/2020\\": \\"x\\"}"}', '{"model": "m", "cubes": "{\\"b/2020\\": \\"y\\"}"}']
