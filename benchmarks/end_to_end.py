@@ -97,7 +97,8 @@ def simulate(folder: Path, size: int, seed: int, watch: Watch) -> Path:
     """Make a world in a process of its own; return its study file."""
     begun = time.monotonic()
     watch.note(progress.Event("simulate", "started"))
-    code = f"from pathlib import Path; from landtide.simulate import make_world; make_world(Path({str(folder)!r}), size={size}, years={YEARS}, seed={seed})"
+    call = f"make_world(Path({str(folder)!r}), size={size}, years={YEARS}, seed={seed})"
+    code = f"from pathlib import Path; from landtide.simulate import make_world; {call}"
     subprocess.run([sys.executable, "-c", code], check=True)
     watch.note(progress.Event("simulate", "done", seconds=time.monotonic() - begun))
     return next(folder.glob("*.yaml"))

@@ -7,6 +7,7 @@ import secrets
 import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -292,7 +293,8 @@ def view(
         return
     with site.server(published, port) as server:
         console.print(f"Web map of {published}: http://{site.HOST}:{server.server_port}/  (Ctrl-C ends it)")
-        server.serve_forever()
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
 
 
 def _published(target: str, workspace: str | None, settings: list[str] | None) -> str:

@@ -17,9 +17,9 @@ from landtide.core.errors import LandtideError
 from landtide.core.legend import Legend, LegendClass, builtin_legend
 from landtide.core.period import Period
 from landtide.core.tile import Tile
-from landtide.io.manifest import Key, writing
+from landtide.io.manifest import Key, tile_of, writing
 from landtide.io.raster import CogWriter
-from landtide.publish.maps import tile_of, write_maps
+from landtide.publish.maps import write_maps
 from landtide.publish.stac import class_list, read_acquisitions, write_catalog
 from landtide.publish.style import confidence_style, label_style
 

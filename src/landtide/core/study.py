@@ -176,7 +176,9 @@ class Train(Section):
 class Consistency(Section):
     """How the maps of several years are made to agree."""
 
-    method: Literal["none", "hmm"] = "none"
+    method: Literal["none", "hmm"] = "hmm"
+    """``hmm`` weighs each year's probabilities by those of the years beside it. On simulated worlds it removes nearly all A-B-A flips and
+    loses no accuracy (docs/accuracy.md); a single year stays as it is."""
 
 
 class Classify(Section):

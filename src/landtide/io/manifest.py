@@ -88,6 +88,12 @@ def source_of(item: pystac.Item) -> str:
     return f"{item.properties['landtide:step']}/{item.id}:{item.assets['objects'].extra_fields['file:checksum']}"
 
 
+def tile_of(item: pystac.Item) -> Tile:
+    """Return the grid that a manifest tells."""
+    told = item.properties
+    return Tile(told["landtide:tile"], told["proj:code"], tuple(told["proj:transform"][:6]), tuple(told["proj:shape"]))
+
+
 @dataclass
 class Writing:
     """An output in the making."""

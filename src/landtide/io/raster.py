@@ -34,6 +34,7 @@ GDAL_OPTIONS = {
     "GDAL_HTTP_RETRY_DELAY": "1",
     "GDAL_HTTP_TIMEOUT": "120",
     "GDAL_HTTP_MULTIPLEX": "YES",
+    "GDAL_CACHEMAX": 128 * 2**20,  # bytes, as rasterio takes them; the default is 5 % of the machine's memory in each process
     "VSI_CACHE": "TRUE",  # header and index of a COG are read several times
 }
 
@@ -177,24 +178,26 @@ class CogWriter:
         self._categories = categories
         self._colormap = colormap
         self._codes = codes or colormap is not None or categories is not None
-        self._dataset = rasterio.open(
-            self._draft,
-            "w",
-            driver="GTiff",
-            width=tile.shape[1],
-            height=tile.shape[0],
-            count=count,
-            dtype=dtype,
-            crs=tile.crs,
-            transform=tile.affine,
-            nodata=nodata,
-            tiled=True,
-            blockxsize=BLOCK,
-            blockysize=BLOCK,
-            compress="zstd",
-            zstd_level=1,  # the draft is read once
-            bigtiff="if_safer",
-        )
+        # An environment for each act: one held open must be left in the order of entering, which several open writers need not keep.
+        with rasterio.Env(**GDAL_OPTIONS):
+            self._dataset = rasterio.open(
+                self._draft,
+                "w",
+                driver="GTiff",
+                width=tile.shape[1],
+                height=tile.shape[0],
+                count=count,
+                dtype=dtype,
+                crs=tile.crs,
+                transform=tile.affine,
+                nodata=nodata,
+                tiled=True,
+                blockxsize=BLOCK,
+                blockysize=BLOCK,
+                compress="zstd",
+                zstd_level=1,  # the draft is read once
+                bigtiff="if_safer",
+            )
         if colormap is not None:
             self._dataset.write_colormap(1, colormap)
         for band, text in enumerate(descriptions or [], start=1):
@@ -205,7 +208,8 @@ class CogWriter:
 
     def write(self, array: np.ndarray, window: Window, band: int = 1) -> None:
         """Write one band's window, (h, w)."""
-        self._dataset.write(array, band, window=window)
+        with rasterio.Env(**GDAL_OPTIONS):
+            self._dataset.write(array, band, window=window)
 
     def __enter__(self) -> Self:
         return self
@@ -214,7 +218,8 @@ class CogWriter:
         self._dataset.close()
         try:
             if kind is None:
-                self._finish()
+                with rasterio.Env(**GDAL_OPTIONS):
+                    self._finish()
         finally:
             self._draft.unlink(missing_ok=True)
             Path(f"{self._draft}.aux.xml").unlink(missing_ok=True)

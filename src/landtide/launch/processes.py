@@ -17,6 +17,9 @@ GRACE = 5.0
 """Seconds in which an interrupted process may remove its scratch files."""
 
 
+LOOKS = 3
+"""Looks in a row that must find nothing: in the middle of starting a program, a process shows no environment."""
+
 INTERRUPTED = 130
 """Exit status of a program that Ctrl-C ended: 128 + SIGINT."""
 
@@ -34,21 +37,25 @@ def marked(mark: str) -> list[psutil.Process]:
 
 
 def stop(mark: str, grace: float = GRACE) -> None:
-    """End every process that carries the mark: interrupt, wait, kill, until none is left."""
-    _signal(marked(mark), signal.SIGINT)
+    """End every process that carries the mark: interrupt, wait so many seconds, kill, until none is left."""
     deadline = time.monotonic() + grace
+    if grace > 0:
+        _signal(marked(mark), signal.SIGINT)
     while marked(mark) and time.monotonic() < deadline:
         time.sleep(0.05)
-    while left := marked(mark):
+    looks = 0
+    while looks < LOOKS:
+        left = marked(mark)
         _signal(left, signal.SIGKILL)
-        psutil.wait_procs(left, timeout=1)
+        looks = 0 if left else looks + 1
+        time.sleep(0.1)
 
 
 def end_with_parent() -> None:
     """End the run when the driver is gone: it holds the other end of our standard input, and a killed driver cannot clean up."""
 
     def end() -> None:
-        stop(os.environ[MARK])
+        stop(os.environ[MARK], grace=0)
         os._exit(1)
 
     def wait() -> None:
@@ -64,7 +71,7 @@ def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:
     for process in processes:
         try:
             process.send_signal(number)
-        except psutil.NoSuchProcess:
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
 
 

@@ -29,6 +29,7 @@ LOCAL_CLUSTER = {
     "distributed.worker.memory.terminate": 0.98,  # is ended with a message
     "distributed.scheduler.allowed-failures": 0,  # the same task would need the same memory again
     "distributed.comm.timeouts.connect": "60s",  # a loaded machine starts processes slowly
+    "distributed.comm.timeouts.tcp": "1h",  # a busy worker does not read its socket; at 30 s, the default, that looks like its death
 }
 
 

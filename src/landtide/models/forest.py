@@ -25,11 +25,11 @@ BLOCK = 65_536
 class Config:
     """Settings of the forest."""
 
-    trees: int = 200
-    """Accuracy is flat from here on; time and size are not."""
+    trees: int = 100
+    """200 win 0.3 points of accuracy on simulated worlds, for twice the time and size."""
 
-    leaf: int = 2
-    """Samples a leaf at least: fully grown trees learn single wrong labels by heart."""
+    leaf: int = 5
+    """Samples a leaf at least: fully grown trees learn single wrong labels by heart, and fill hundreds of MB with them."""
 
     balance: float = 0.5
     """Class weight = count ** -balance: 0 trusts the samples' shares, 1 makes all classes equal."""

@@ -17,16 +17,17 @@ class Config:
     """Settings of the network."""
 
     hidden: int = 64
-    """Units in each direction."""
+    """Units in each direction; 48, with 32 channels below, lost 1 point of accuracy on simulated worlds."""
 
     layers: int = 1
-    """Twelve monthly steps need no depth: a second layer costs time and wins nothing."""
+    """Twelve monthly steps are short: a second layer would double the time."""
 
     convolution: int = 64
-    """Channels of the TempCNN branch; 0 = the LSTM alone."""
+    """Channels of the TempCNN branch, 0 = the LSTM alone. For twice the time it wins 1.4 points of accuracy on simulated worlds (0.856)
+    and 2.5 on UCR Crop, thinned to 12 steps and with 15 % wrong labels (0.675)."""
 
     dropout: float = 0.2
-    """Before the head alone: in the branch it cost a seventh of the training time and won nothing."""
+    """Before the head alone: in the branch it cost a seventh of the training time, and the accuracy was no better for it."""
 
 
 class AttentionPool(nn.Module):

@@ -32,8 +32,8 @@ class Config:
     tune_samples: int = 2000
     """A grid on more samples takes minutes and picks the same corner."""
 
-    member_samples: int = 4000
-    """Samples a member at most: libsvm's cost grows with the square, and members differ by their draws anyway."""
+    member_samples: int = 8000
+    """Samples a member at most: a fit takes 2 s and grows with the square. 2000 to 4000 won 1.4 points of accuracy on simulated worlds."""
 
     balance: float = 0.5
     """Class weight = count ** -balance: 0 trusts the samples' shares, 1 makes all classes equal."""

@@ -9,7 +9,7 @@ import pystac
 from landtide.core.errors import LandtideError
 from landtide.core.legend import Legend
 from landtide.core.tile import Tile
-from landtide.io import storage
+from landtide.io import manifest, storage
 from landtide.io.manifest import MULTIHASH_SHA256
 from landtide.io.raster import categories_xml
 from landtide.publish.style import confidence_style, label_style
@@ -53,12 +53,6 @@ def write_maps(published: str, manifests: dict[tuple[str, int], pystac.Item], le
     return [_write_map(published, tile, year, item, legend) for (tile, year), item in sorted(manifests.items())]
 
 
-def tile_of(item: pystac.Item) -> Tile:
-    """Return the grid that a manifest tells."""
-    told = item.properties
-    return Tile(told["landtide:tile"], told["proj:code"], tuple(told["proj:transform"][:6]), tuple(told["proj:shape"]))
-
-
 def _write_map(published: str, name: str, year: int, item: pystac.Item, legend: Legend) -> PublishedMap:
     files: dict[str, PublishedFile] = {}
     for asset, suffix in SUFFIXES.items():
@@ -68,7 +62,7 @@ def _write_map(published: str, name: str, year: int, item: pystac.Item, legend: 
     files["style"] = _write(published, f"{FOLDER}/{name}/{year}.qml", label_style(legend))
     if "confidence" in files:
         _write(published, f"{FOLDER}/{name}/{year}_confidence.qml", confidence_style())
-    return PublishedMap(tile_of(item), year, files, item)
+    return PublishedMap(manifest.tile_of(item), year, files, item)
 
 
 def _copy(published: str, href: str, asset: pystac.Asset) -> PublishedFile:

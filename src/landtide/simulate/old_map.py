@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from rasterio.warp import transform, transform_bounds
-from rasterio.windows import Window
 from scipy import ndimage
 
 from landtide.core.legend import builtin_crosswalk, builtin_legend
 from landtide.core.tile import Tile
 from landtide.simulate.landscape import BROADLEAF, CONIFER, CROP, GRASS, IRRIGATED, MINERAL, SHRUB, SNOW, URBAN, WATER
-from landtide.simulate.noise import field, hash_of, stream, uniform, voronoi
+from landtide.simulate.mistakes import Pieces, polygons_of
+from landtide.simulate.noise import field, stream
 from landtide.simulate.world import SyntheticWorld
 
 CRS, CELL = "EPSG:3035", 100.0
@@ -22,31 +22,6 @@ CARE = (1.0, 0.75, 0.5, 0.3)
 
 SAMPLES = 5
 """Looks a cell and axis: one every 20 m."""
-
-CONFUSIONS: dict[int, tuple[int, ...]] = {
-    111: (121, 112),
-    112: (242, 211, 231, 121),
-    121: (131, 211, 112),
-    131: (121, 333, 322, 211),
-    211: (231, 212, 242, 212),
-    212: (211, 211, 242, 231),
-    231: (211, 321, 322, 243, 311),
-    242: (211, 231, 212),
-    243: (231, 211, 324, 311),
-    311: (312, 313, 324, 322, 231),
-    312: (311, 313, 311, 324),
-    313: (311, 312, 322),
-    321: (231, 322, 332, 333),
-    322: (321, 311, 324, 231),
-    324: (311, 322, 231, 312),
-    331: (511, 231, 211),
-    332: (335, 321, 333, 322),
-    333: (332, 321, 322),
-    335: (332, 332, 333),
-    511: (331, 231, 211),
-    512: (411, 231, 211),
-}
-"""What an interpreter may take a polygon for."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +54,7 @@ def draw_old_map(world: SyntheticWorld, accuracy: float = 0.63) -> OldMap:
         share, height = _fractions(world, tile, care)
         smallest = _smallest(int((share.sum(axis=2) > 0).sum()), care)
         codes = _generalise(_interpret(share, height, world.seed), smallest)
-        pieces = _Pieces.of(codes, right, world.seed)
+        pieces = Pieces.of(codes, right, world.seed)
         if pieces.now() >= accuracy * 1.03:
             break
     codes = pieces.spoil(accuracy)
@@ -214,102 +189,9 @@ def _generalise(codes: np.ndarray, smallest: int) -> np.ndarray:
     return codes
 
 
-def polygons_of(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (R, C) int32 polygon number (4-connected cells of one code) and the size of each in cells (P,)."""
-    polygon, count = np.zeros(codes.shape, np.int32), 0
-    for code in np.unique(codes):
-        part, found = ndimage.label(codes == code)
-        polygon[part > 0] = part[part > 0] + (count - 1)
-        count += found
-    return polygon, np.bincount(polygon.ravel(), minlength=count)
-
-
 def _edges(polygon: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return all pairs of neighbouring cells that lie in different polygons, both ways."""
     pairs = [(polygon[:-1], polygon[1:]), (polygon[:, :-1], polygon[:, 1:])]
     first = np.concatenate([part.ravel() for a, b in pairs for part in (a, b)])
     second = np.concatenate([part.ravel() for a, b in pairs for part in (b, a)])
     return first[first != second], second[first != second]
-
-
-@dataclass(frozen=True)
-class _Pieces:
-    """The map's polygons, large ones cut, so that a wrong class never takes a whole landscape."""
-
-    piece: np.ndarray
-    """(R, C) int32"""
-
-    code: np.ndarray
-    """(P,) int64"""
-
-    totals: np.ndarray
-    """(P, 11) int64 pixels of each true label of the first year."""
-
-    seed: int
-
-    @classmethod
-    def of(cls, codes: np.ndarray, right: np.ndarray, seed: int) -> "_Pieces":
-        """Cut a map into pieces. right (cells, 11): pixels of each label in each cell."""
-        polygon, _ = polygons_of(codes)
-        side = float(np.clip(np.sqrt(codes.size) / 6, 4, 9))
-        block, _, _ = voronoi(
-            stream(seed, "pieces"), side, np.arange(codes.shape[0])[:, None] + 0.5, np.arange(codes.shape[1])[None, :] + 0.5
-        )
-        _, first, piece = np.unique(hash_of(polygon, block), return_index=True, return_inverse=True)
-        totals = np.zeros((len(first), 11), np.int64)
-        np.add.at(totals, piece.ravel(), right)
-        return cls(piece.reshape(codes.shape).astype(np.int32), codes.ravel()[first].astype(np.int64), totals, seed)
-
-    def now(self) -> float:
-        """Return the accuracy before anything is made better or worse."""
-        return float(self._hits(_labels()[self.code]).sum() / self.totals.sum())
-
-    def spoil(self, accuracy: float) -> np.ndarray:
-        """Return codes (R, C) with the asked accuracy: better classes for some pieces where it is too low, then wrong ones."""
-        code, count = self.code.copy(), len(self.code)
-        label = _labels()
-        order = np.argsort(uniform(stream(self.seed, "spoil"), np.arange(count)))
-        pixels = self.totals.sum()
-        hits = self._hits(label[code])
-        pure = np.where(
-            self.totals.sum(axis=1) > 0, np.array([0, *[_PURE[value] for value in range(1, 11)]])[self.totals.argmax(axis=1)], code
-        )
-        for index in sorted(order.tolist(), key=lambda index: label[code[index]] == 0):  # mixed classes are kept as long as possible
-            gain = self.totals[index].max() - hits[index]
-            if gain > 0 and hits.sum() < accuracy * pixels * 1.07:  # leave room for wrong polygons, which every old map has
-                code[index], hits[index] = pure[index], hits[index] + gain
-        wrong = _mistaken(code, self.seed)
-        for index in order[::-1]:
-            loss = hits[index] - (self.totals[index, label[wrong[index]]] if label[wrong[index]] else 0)
-            if loss > 0 and hits.sum() - loss >= (accuracy - 0.0015) * pixels:
-                code[index], hits[index] = wrong[index], hits[index] - loss
-        return np.asarray(code[self.piece])
-
-    def _hits(self, label: np.ndarray) -> np.ndarray:
-        return np.where(label > 0, self.totals[np.arange(len(label)), label], 0)
-
-
-_PURE = {URBAN: 121, GRASS: 231, CROP: 211, IRRIGATED: 212, MINERAL: 131, BROADLEAF: 311, CONIFER: 312, SHRUB: 322, WATER: 512, SNOW: 335}
-
-
-def _labels() -> np.ndarray:
-    """Return the label of each code 0..999, 0 where it is excluded."""
-    label = np.zeros(1000, np.int64)
-    for code, value in builtin_crosswalk("corine", builtin_legend("landtide10")).labels.items():
-        label[int(code)] = value or 0
-    return label
-
-
-def _mistaken(code: np.ndarray, seed: int) -> np.ndarray:
-    """Return a plausible wrong code for each piece."""
-    chance = uniform(stream(seed, "mistake"), np.arange(len(code)))
-    wrong = code.copy()
-    for right, choices in CONFUSIONS.items():
-        there = code == right
-        wrong[there] = np.array(choices)[(chance[there] * len(choices)).astype(np.int64)]
-    return wrong
-
-
-def window_codes(old: OldMap, window: Window) -> np.ndarray:
-    """Return the codes of a window on the world's grid, (h, w) int16."""
-    return old.on_world[window.row_off : window.row_off + window.height, window.col_off : window.col_off + window.width]

@@ -107,8 +107,7 @@ def seen(acquisition: Acquisition, size: int, window: Window) -> np.ndarray:
         return np.ones((window.height, window.width), bool)
     top, bottom, west = acquisition.cut
     edge = top + (bottom - top) * rows
-    west_of_it: np.ndarray = columns[None, :] < edge[:, None]
-    return west_of_it == west
+    return np.asarray((columns[None, :] < edge[:, None]) == west)
 
 
 @dataclass(frozen=True)

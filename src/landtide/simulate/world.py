@@ -1,6 +1,5 @@
 """A synthetic world in memory: its truth year by year, and what is seen of it on any date, window by window."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -12,9 +11,10 @@ from landtide.core.errors import InputError
 from landtide.core.tile import Tile
 from landtide.simulate import noise
 from landtide.simulate.change import changes
+from landtide.simulate.composites import as_seen, compose
 from landtide.simulate.landscape import Landscape, Patches
 from landtide.simulate.phenology import Difficulty, Season, neighbour_of
-from landtide.simulate.scene import FINE, Acquisition, Air, Sky, acquisitions, classify_scene, dilate, seen, through
+from landtide.simulate.scene import Acquisition, Air, Sky, acquisitions, classify_scene, dilate, seen, through
 from landtide.simulate.spectra import BANDS, MIXTURE, TEXTURE
 
 WEST, NORTH, CRS = 600_000.0, 5_200_020.0, "EPSG:32632"
@@ -136,7 +136,7 @@ class SyntheticWorld:
     def clean_composites(self, year: int, window: Window | None = None) -> np.ndarray:
         """Return what twelve perfect dates, the middles of the months, show: (12, B, h, w) float32, without air or noise."""
         frame = window or self.everything
-        return np.stack([_as_seen(self.surface(year, 15 + 30.4 * month, frame)) for month in range(12)])
+        return np.stack([as_seen(self.surface(year, 15 + 30.4 * month, frame)) for month in range(12)])
 
     def composites(self, year: int, window: Window | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return monthly medians of the masked observations, gaps filled linearly in time.
@@ -148,12 +148,12 @@ class SyntheticWorld:
         for acquisition in self.acquisitions:
             if acquisition.moment.year == year:
                 months[acquisition.moment.month - 1].append(self._masked(acquisition, frame))
-        return _compose(months, (len(BANDS), int(frame.height), int(frame.width)))
+        return compose(months, (len(BANDS), int(frame.height), int(frame.width)))
 
     def _masked(self, acquisition: Acquisition, window: Window) -> np.ndarray:
         seen_now = self.observe(acquisition, window)
         drop = dilate(np.isin(seen_now.scl, DROP) & (seen_now.scl > 0), 3).repeat(2, 0).repeat(2, 1)
-        value = _as_seen(seen_now.reflectance)
+        value = as_seen(seen_now.reflectance)
         value[:, drop | ~seen_now.inside] = np.nan
         return value
 
@@ -281,43 +281,3 @@ def _blur(values: np.ndarray, shift: tuple[float, float]) -> np.ndarray:
         weight = np.exp(-((taps - moved) ** 2) / (2 * 0.5**2))
         values = correlate1d(values, (weight / weight.sum()).astype(np.float32), axis=axis, mode="nearest")
     return values
-
-
-def _as_seen(values: np.ndarray) -> np.ndarray:
-    """Turn (h, w, B) into (B, h, w) with bands of 20 m averaged and repeated."""
-    height, width = values.shape[:2]
-    coarse = values.reshape(height // 2, 2, width // 2, 2, -1).mean(axis=(1, 3)).repeat(2, 0).repeat(2, 1)
-    return np.stack([values[..., k] if name in FINE else coarse[..., k] for k, name in enumerate(BANDS)])
-
-
-def _compose(months: list[list[np.ndarray]], shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    value = np.full((len(months), *shape), np.nan, np.float32)
-    count = np.zeros((len(months), *shape[1:]), np.uint8)
-    for month, dates in enumerate(months):
-        if dates:
-            stack = np.sort(np.stack(dates), axis=0)  # NaN sorts last
-            valid = np.isfinite(stack[:, 0]).sum(axis=0)
-            count[month] = valid
-            low, high = np.maximum(valid - 1, 0) // 2, valid // 2
-            pick = [np.take_along_axis(stack, np.minimum(at, len(dates) - 1)[None, None], axis=0)[0] for at in (low, high)]
-            value[month] = np.where(valid > 0, (pick[0] + pick[1]) / 2, np.nan)
-    return _fill(value), count
-
-
-def _fill(value: np.ndarray) -> np.ndarray:
-    """Fill gaps linearly between the nearest valid steps, by the nearest at the ends. value (T, B, h, w)."""
-    steps = len(value)
-    have = np.isfinite(value[:, 0])  # (T, h, w)
-    index = np.arange(steps)[:, None, None]
-    before = np.maximum.accumulate(np.where(have, index, -1), axis=0)
-    after = np.minimum.accumulate(np.where(have, index, steps)[::-1], axis=0)[::-1]
-    lower = np.where(before < 0, np.minimum(after, steps - 1), before)
-    upper = np.where(after >= steps, np.maximum(before, 0), after)
-    weight = np.where(upper > lower, (index - lower) / np.maximum(upper - lower, 1), 0).astype(np.float32)[:, None]
-    first, last = (np.take_along_axis(value, at[:, None], axis=0) for at in (lower, upper))
-    return first * (1 - weight) + last * weight
-
-
-def windows_of(tile: Tile, side: int = BLOCK) -> Iterator[Window]:
-    """Yield the windows in which a world is looked at."""
-    yield from tile.windows(side)

@@ -1,0 +1,66 @@
+"""Draws of training samples: prior-aware, spread over space, several for an ensemble."""
+
+import numpy as np
+
+FLOOR = 500
+"""Samples that a class should have, where there are as many."""
+
+CEILING = 0.3
+"""Largest share of one class in a draw."""
+
+PER_UNIT = 50
+"""Samples a polygon and draw: pixels of one polygon repeat each other."""
+
+
+def class_targets(area: np.ndarray, per_class: int) -> np.ndarray:
+    """Return how many samples each class should have, (K,) int64; 0 for a class of no area.
+
+    area  (K,) estimated share or pixels of each class
+
+    Shares go by the square root of the area: the plain prior starves rare classes, equal shares make them too likely.
+    """
+    present = area > 0
+    root = np.sqrt(np.maximum(area, 0.0))
+    total = per_class * int(present.sum()) / 2
+    wanted = total * root / max(float(root.sum()), 1e-12)
+    clipped = np.clip(wanted, min(FLOOR, per_class), max(CEILING * total, min(FLOOR, per_class)))
+    return np.where(present, np.minimum(clipped, per_class), 0).astype(np.int64)
+
+
+def draw(label: np.ndarray, unit: np.ndarray, target: np.ndarray, draws: int, seed: int) -> tuple[np.ndarray, list[int]]:
+    """Draw samples several times; return a bit mask of draws a sample (N,) uint32, and the labels whose unit cap was lifted.
+
+    label   (N,) uint8 label 1..K of the samples in the pool
+    unit    (N,) int64 polygon or spatial block: at most 50 of one unit are taken, unless the class then misses its target
+    target  (K,) samples a class and draw
+    """
+    mask = np.zeros(len(label), np.uint32)
+    lifted = []
+    for value in np.flatnonzero(target > 0) + 1:
+        pool = np.flatnonzero(label == value)
+        cap = _cap(unit[pool], int(target[value - 1]))
+        if cap > PER_UNIT:
+            lifted.append(int(value))
+        for number in range(draws):
+            rng = np.random.default_rng([seed, int(value), number])
+            mask[pool[_take(unit[pool], cap, int(target[value - 1]), rng)]] |= np.uint32(1 << number)
+    return mask, lifted
+
+
+def _cap(unit: np.ndarray, target: int) -> int:
+    """Return the smallest cap a unit, 50 or more, under which the target is met or all is taken."""
+    _, count = np.unique(unit, return_counts=True)
+    cap = PER_UNIT
+    while np.minimum(count, cap).sum() < min(target, len(unit)):
+        cap *= 2
+    return cap
+
+
+def _take(unit: np.ndarray, cap: int, target: int, rng: np.random.Generator) -> np.ndarray:
+    """Take at most ``target`` entries at random, at most ``cap`` of one unit."""
+    order = rng.permutation(len(unit))
+    by_unit = order[np.argsort(unit[order], kind="stable")]
+    starts = np.flatnonzero(np.diff(unit[by_unit], prepend=unit[by_unit[:1]] - 1))
+    rank = np.arange(len(unit)) - np.repeat(starts, np.diff(np.append(starts, len(unit))))
+    allowed = by_unit[rank < cap]
+    return np.sort(rng.permutation(allowed)[:target])

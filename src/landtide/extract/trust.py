@@ -1,0 +1,52 @@
+"""Trust: the probability that a sample's label is right, from what the extraction knows without any truth."""
+
+import numpy as np
+
+from landtide.extract.vocabulary import Meaning
+
+# Logistic weights, fitted by benchmarks/label_cleaning.py --fit on simulated worlds; the benchmark's table gives the calibration error
+# on other worlds.
+OLD_MAP = {"constant": 0.0, "confidence": 0.6, "agreement": 0.2, "misfit": -1.0, "core": 0.8, "against": -0.8, "same": 0.3}
+STABLE = {"constant": 0.0, "vote": 1.0}
+
+
+def old_map_features(meaning: Meaning, label: np.ndarray, old_label: np.ndarray, core: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what trust is computed from, by name of the weight, each (N,).
+
+    meaning    of the N places
+    label      (N,) uint8 label of the sample
+    old_label  (N,) uint8 label of the old map, 0 = excluded
+    core       (N,) bool: the per-polygon selection trusts the old label here
+    """
+    own = meaning.posterior[np.arange(len(label)), label.astype(np.int64) - 1]
+    return {
+        "confidence": logit(own),
+        "agreement": logit(meaning.agreement),
+        "misfit": np.minimum(meaning.misfit, 2.0),
+        "core": (core & (label == old_label)).astype(np.float64),
+        "against": (core & (label != old_label)).astype(np.float64),
+        "same": (label == old_label).astype(np.float64),
+    }
+
+
+def logistic(features: dict[str, np.ndarray], weights: dict[str, float]) -> np.ndarray:
+    """Return the probability (N,) float32 of a logistic model whose weights are named like the features, and ``constant``."""
+    total = weights["constant"] + sum(weights[name] * values for name, values in features.items())
+    return np.asarray(1 / (1 + np.exp(-total)), np.float32)
+
+
+def logit(share: np.ndarray) -> np.ndarray:
+    """Return the log odds of a share, cut at 1 % and 99 %: posteriors of a few vocabularies say no more than that."""
+    kept = np.clip(share, 0.01, 0.99)
+    return np.asarray(np.log(kept / (1 - kept)))
+
+
+def calibration_error(trust: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
+    """Return the expected calibration error: mean gap of trust and share of right labels over bins of trust, weighted by their size.
+
+    Source: Guo et al. 2017, ICML.
+    """
+    place = np.minimum((trust * bins).astype(int), bins - 1)
+    count = np.bincount(place, minlength=bins)
+    gap = np.abs(np.bincount(place, trust, minlength=bins) - np.bincount(place, right.astype(float), minlength=bins))
+    return float(gap.sum() / max(count.sum(), 1))
