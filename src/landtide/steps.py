@@ -52,7 +52,9 @@ class Evaluation:
 def check(study: Study) -> retrieving.Checked:
     """Look at everything that can be wrong before the work starts. Raises InputError with the first that is."""
     from landtide import evaluate as evaluating
+    from landtide.train.spec import split_settings
 
+    split_settings(study.model.name, study.model.settings)
     checked = retrieving.check(study)
     evaluating.check(study.evaluate, checked.legend, list(checked.tiles), study.all_years())
     storage.check_writable(study.workspace)

@@ -117,6 +117,7 @@ def test_cube_round_trip_by_window_and_by_pixel(workspace: str) -> None:
         assert storage.sha256(storage.join(workspace, name)) == value
     array = opened.to_xarray()
     assert array.dims == ("time", "band", "y", "x")
+    assert array["band"].values.tolist() == ["B04", "B08"]
     assert float(array["y"][0]) == 5_799_995.0
     assert str(array["time"].values[1])[:10] == "2018-04-01"
 

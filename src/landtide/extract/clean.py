@@ -81,32 +81,27 @@ def clean_labels(
     accuracy    m; positional accuracy of the old map
     reference   number of the year that the old map shows, None = none of them
 
-    The years of a place are averaged first: nearly all land stays what it is from one year to the next, and noise and weather do not.
-    Years of a place that differ from its others more than those of its class do are left out, as are years without enough values.
+    Years of a place that differ from its other years far more than is usual under the same old label are left out, as are years without
+    enough values. The rest are averaged: nearly all land stays what it is from one year to the next, and noise and weather do not.
     """
     valid = np.stack([valid_series(x[:, number]) for number in range(x.shape[1])], axis=1)
     z = np.zeros(x.shape, np.float32)
     for number in range(x.shape[1]):
         seen = np.flatnonzero(valid[:, number])
         z[seen, number] = standardise(x[seen, number], np.zeros(len(seen), np.int64))
+    same = valid & ~_moved(z, valid, old.label)
     places = np.flatnonzero(valid.any(axis=1))
-    mean = z[places].sum(axis=1) / valid[places].sum(axis=1)[:, None]
+    used = np.where(same[places].any(axis=1, keepdims=True), same[places], valid[places])
+    mean = np.einsum("nyf,ny->nf", z[places], used / used.sum(axis=1, keepdims=True), dtype=np.float32, casting="same_kind")
     scores = principal_scores(mean, explained=0.999, most=COMPONENTS)
     meaning = read_meaning(scores.values, scores.deviation, _evidence(old, places, pixel_size), seed, scales=scales)
-    selection = _select(
-        mean if reference is None else np.where(valid[places, reference, None], z[places, reference], mean),
-        old,
-        places,
-        accuracy / pixel_size,
-        seed,
-    )
+    shown = mean if reference is None else np.where(valid[places, reference, None], z[places, reference], mean)
+    selection = _select(shown, old, places, accuracy / pixel_size, seed)
     label = (meaning.posterior.argmax(axis=1) + 1).astype(np.uint8)
     score = trust.logistic(trust.old_map_features(meaning, label, old.label[places], selection.core), trust.OLD_MAP)
     rescued = _rescue(label, score, old.label[places], selection.core)
-    row, year = np.nonzero(valid[places])
-    moved = _moved(z[places], mean, row, year, label)
-    row, year = row[~moved], year[~moved]
-    return Cleaned(places[row], year, label[row], score[row], selection.core[row], selection, rescued, int(moved.sum()))
+    row, year = np.nonzero(used)
+    return Cleaned(places[row], year, label[row], score[row], selection.core[row], selection, rescued, int(valid.sum() - used.sum()))
 
 
 def _evidence(old: OldLabels, places: np.ndarray, pixel_size: float) -> Evidence:
@@ -125,14 +120,20 @@ def _select(z: np.ndarray, old: OldLabels, places: np.ndarray, erosion: float, s
     return select_pixels(scores, old.pixels.polygon[places], old.label[places], old.pixels.depth[places], erosion, seed)
 
 
-def _moved(z: np.ndarray, mean: np.ndarray, row: np.ndarray, year: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Say for each (place, year) whether it lies unusually far from the place's mean year, (M,) bool; never where there is one year."""
-    result = np.zeros(len(row), bool)
-    if z.shape[1] < 2:
+def _moved(z: np.ndarray, valid: np.ndarray, old_label: np.ndarray) -> np.ndarray:
+    """Say for each place and year whether it lies unusually far from the place's median year, (N, Y) bool; never where there is one year.
+
+    z  (N, Y, F) standardised series. The median, since one changed year of three would drag the mean along.
+    """
+    result = np.zeros(valid.shape, bool)
+    if valid.shape[1] < 2:
         return result
-    for number in range(z.shape[1]):
-        own = np.flatnonzero(year == number)
-        result[own] = changed(mean[row[own]], z[row[own], number], label[row[own]])
+    middle = np.median(z, axis=1)
+    gaps = np.flatnonzero(~valid.all(axis=1) & valid.any(axis=1))
+    middle[gaps] = np.nanmedian(np.where(valid[gaps, :, None], z[gaps], np.nan), axis=1)
+    for number in range(valid.shape[1]):
+        own = np.flatnonzero(valid[:, number])
+        result[own, number] = changed(middle[own], z[own, number], old_label[own])
     return result
 
 

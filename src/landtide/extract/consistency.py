@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.special import chdtri
+from scipy.special import chdtr, chdtri
 
 from landtide.extract.clusters import cluster
 
@@ -28,6 +28,8 @@ class SubClass:
     precision: np.ndarray
     """(D, D) inverse of the shrunk covariance."""
 
+    members: int
+
 
 def sub_classes(means: np.ndarray, label: int, pooled: np.ndarray, seed: int) -> list[SubClass]:
     """Split the polygons of one class into modes, so that rare phenologies survive, and estimate each robustly.
@@ -41,10 +43,10 @@ def sub_classes(means: np.ndarray, label: int, pooled: np.ndarray, seed: int) ->
         members = means[groups.label == index]
         if len(members) >= MIN_MEMBERS or len(groups.centres) == 1:
             centre, covariance = robust_moments(members, pooled)
-            found.append(SubClass(label, centre, np.linalg.inv(covariance)))
+            found.append(SubClass(label, centre, np.linalg.inv(covariance), len(members)))
     if not found:
         centre, covariance = robust_moments(means, pooled)
-        found.append(SubClass(label, centre, np.linalg.inv(covariance)))
+        found.append(SubClass(label, centre, np.linalg.inv(covariance), len(means)))
     return found
 
 
@@ -57,11 +59,13 @@ def robust_moments(points: np.ndarray, pooled: np.ndarray, steps: int = 5) -> tu
     dimension = points.shape[1]
     centre, covariance = np.median(points, axis=0), pooled
     keep = max(1, int(np.ceil(0.75 * len(points))))
+    # the inner three quarters of a normal distribution are narrower than it by this factor (Croux and Haesbroeck 1999)
+    inflate = 0.75 / chdtr(dimension + 2, chdtri(dimension, 0.25))
     for _ in range(steps):
         nearest = np.argsort(squared_distance(points, centre, np.linalg.inv(covariance)), kind="stable")[:keep]
         centre = points[nearest].mean(axis=0)
         scatter = (points[nearest] - centre).T @ (points[nearest] - centre)
-        covariance = (scatter + dimension * pooled) / (keep + dimension)
+        covariance = (inflate * scatter + dimension * pooled) / (keep + dimension)
     return centre, covariance
 
 
@@ -84,6 +88,7 @@ def analyse(means: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.ndarra
     pooled = _pooled(means, labels, seed)
     classes = np.unique(labels)
     modes = [mode for label in classes for mode in sub_classes(means[labels == label], int(label), pooled, seed)]
+    modes = [mode for mode in modes if not _is_mistake(mode, modes)]
     owner = np.array([mode.label for mode in modes])
     distance = np.stack([squared_distance(means, mode.centre, mode.precision) for mode in modes], axis=1)  # (P, modes)
     own = np.where(owner[None] == labels[:, None], distance, np.inf).min(axis=1)
@@ -93,6 +98,18 @@ def analyse(means: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.ndarra
     verdict[(other < own) & ~few] = "margin"
     verdict[(own > chdtri(means.shape[1], 1 - QUANTILE)) & ~few & (verdict == "kept")] = "consistency"
     return verdict, own
+
+
+def _is_mistake(mode: SubClass, modes: list[SubClass]) -> bool:
+    """Say whether a mode lies inside a larger mode of another class: those are that class's polygons under a wrong name.
+
+    The largest mode of a class never is: a class that another one covers must not vanish.
+    """
+    if mode.members == max(other.members for other in modes if other.label == mode.label):
+        return False
+    others = [other for other in modes if other.label != mode.label and other.members > mode.members]
+    limit = chdtri(len(mode.centre), 1 - QUANTILE)
+    return any(squared_distance(mode.centre[None], other.centre, other.precision)[0] < limit for other in others)
 
 
 def _pooled(means: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:

@@ -20,11 +20,16 @@ CORINE_MIXED = {
     313: {311: 0.5, 312: 0.5},
     324: {322: 0.6, 311: 0.25, 312: 0.15},
     333: {332: 0.5, 321: 0.25, 322: 0.25},
+    411: {512: 0.5, 321: 0.5},
+    412: {321: 0.5, 322: 0.5},
+    421: {321: 0.6, 523: 0.4},
+    422: {523: 0.7, 331: 0.3},
+    423: {523: 0.5, 331: 0.5},
 }
 """Mixed code -> shares of pure codes, by the nomenclature's definitions (CLC illustrated nomenclature guidelines); the shares are round
 figures of ours, and the algorithm learns its own from the map."""
 
-SUBSTITUTES = {322: (323,), 332: (331,), 211: (212,), 131: (332, 331), 321: (231,), 231: (321,), 112: (111,)}
+SUBSTITUTES = {322: (323,), 332: (331,), 211: (212,), 131: (332, 331), 321: (231,), 231: (321,), 112: (111,), 512: (511, 523), 523: (512,)}
 """Pure codes that stand for another one where the crosswalk does not lead anywhere from it."""
 
 
@@ -71,7 +76,7 @@ def code_columns(crosswalk: Crosswalk, codes: np.ndarray, classes: int) -> CodeC
 
 
 def _one_orphan(members: np.ndarray) -> np.ndarray:
-    """Let a mixed code speak for one class at most among those that have no pure code: two with the same evidence could not be told apart."""
+    """Let a mixed code speak for one class at most of those without a pure code: two with the same evidence could not be told apart."""
     orphan = ~(members == 1.0).any(axis=1)
     claims = np.where(orphan[:, None], members, 0.0)
     beaten = orphan[:, None] & (np.arange(len(members))[:, None] != claims.argmax(axis=0))

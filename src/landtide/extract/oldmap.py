@@ -172,7 +172,8 @@ def _draw(
     area = np.bincount(found.label, minlength=classes + 1)[1:] if found is not None else np.zeros(classes, np.int64)
     trusted = found.take(np.flatnonzero(found.trust >= settings.trust)) if found is not None else None
     kept = _count(trusted, classes) + _count(given, classes)
-    dropped = _too_few(kept, area, legend, settings)
+    held = _count(given, classes) + sum((_held(item, crosswalk, classes) for item in surveys), np.zeros(classes, np.int64))
+    dropped = _too_few(kept, held, legend, settings)
     lifted: list[int] = []
     parts = []
     if trusted is not None:
@@ -212,7 +213,13 @@ def _count(labelled: Labelled | None, classes: int) -> np.ndarray:
     return np.bincount(labelled.label, minlength=classes + 1)[1:]
 
 
-def _too_few(kept: np.ndarray, area: np.ndarray, legend: Legend, settings: Extract) -> dict[int, str]:
+def _held(item: Survey, crosswalk: Crosswalk, classes: int) -> np.ndarray:
+    """Return the pixels of each class in the old map of a tile, (K,)."""
+    label = crosswalk.translate(item.polygons.code, 0)
+    return np.bincount(label, item.polygons.area, minlength=classes + 1)[1:].astype(np.int64)
+
+
+def _too_few(kept: np.ndarray, held: np.ndarray, legend: Legend, settings: Extract) -> dict[int, str]:
     """Return why classes have no samples, by label.
 
     Raises InputError where the study says to stop at such a class, or where fewer than two classes are left.
@@ -220,7 +227,7 @@ def _too_few(kept: np.ndarray, area: np.ndarray, legend: Legend, settings: Extra
     dropped = {}
     for label in np.flatnonzero(kept < FEW) + 1:
         count = int(kept[label - 1])
-        if area[label - 1] == 0 and count == 0:
+        if held[label - 1] == 0 and count == 0:
             dropped[int(label)] = "the old map holds none of it, nor does any point"
             continue
         dropped[int(label)] = f"only {count} series of it are trusted, at least {FEW} are needed"
@@ -241,11 +248,13 @@ def _too_few(kept: np.ndarray, area: np.ndarray, legend: Legend, settings: Extra
 def choose_candidates(old: OldLabels, cleaned: Cleaned, most: int, seed: int) -> pd.DataFrame:
     """Choose places that get preliminary labels: half at random, half evenly over presumed classes, excluded codes as well.
 
-    Columns tile (number), row, column, old_label.
+    Columns tile (number), row, column, old_label, and what the extraction presumes: presumed (label) and trust.
     """
     places = old.pixels
     presumed = np.zeros(len(places.row), np.int64)
     presumed[cleaned.pixel] = cleaned.label
+    score = np.zeros(len(places.row), np.float32)
+    score[cleaned.pixel] = cleaned.trust
     seen = np.flatnonzero(presumed > 0)
     rng = np.random.default_rng(seed)
     chosen = np.zeros(len(places.row), bool)
@@ -263,6 +272,8 @@ def choose_candidates(old: OldLabels, cleaned: Cleaned, most: int, seed: int) ->
             "row": places.row[index],
             "column": places.column[index],
             "old_label": old.label[index].astype(np.uint8),
+            "presumed": presumed[index].astype(np.uint8),
+            "trust": score[index],
         }
     )
 

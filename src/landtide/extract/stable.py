@@ -36,8 +36,8 @@ class Stable:
     """(N,) row of the candidates."""
 
     label: np.ndarray
-    vote: np.ndarray
-    """(N,) the lowest vote share of any year."""
+    trust: np.ndarray
+    """(N,) float32 probability that the label is right."""
 
     floors: dict[int, float]
     """Vote share that each class was held to."""
@@ -64,14 +64,14 @@ def stable(
     inputs = open_inputs(cubes)
     frame = read_frame(labels_uri)
     first = read_samples(samples_uri)
-    found = stable_places(frame, inputs.years, len(legend))
+    found = stable_places(frame, inputs.years, len(legend), settings.trust)
     names = {name: number for number, name in enumerate(sorted(cubes))}
     tile = frame["tile"].map(names).to_numpy(np.int64)[found.place]
     row, column = (frame[name].to_numpy(np.int64)[found.place] for name in ("row", "column"))
     chosen = choose_places(found, (tile, row, column), len(legend), settings.per_class, len(inputs.years), seed)
+    spare = _spare(first, found.label[chosen], legend, settings)
     x = read_series(inputs.uris, tile[chosen], row[chosen], column[chosen], pool)
     drawn = _pairs(x, found, (tile, row, column), chosen)
-    spare = _spare(first, drawn.label, legend, settings)
     samples = SampleSet.concatenate(
         [sample_set(drawn, np.full(len(drawn.label), (1 << settings.draws) - 1, np.uint32), inputs, "stable"), spare]
     )
@@ -83,8 +83,8 @@ def stable(
     out.properties["landtide:samples"] = len(samples)
 
 
-def stable_places(frame: pd.DataFrame, years: list[int], classes: int) -> Stable:
-    """Find the candidates that bear one label in all years in which they were seen, and are seen at least once.
+def stable_places(frame: pd.DataFrame, years: list[int], classes: int, least_trust: float) -> Stable:
+    """Find the candidates that bear one label in all years in which they were seen, and whose label can be trusted.
 
     Each class is held to the highest vote share that leaves it 300 places.
     """
@@ -94,6 +94,8 @@ def stable_places(frame: pd.DataFrame, years: list[int], classes: int) -> Stable
     highest = label.max(axis=1)
     same = seen.any(axis=1) & ((label == highest[:, None]) | ~seen).all(axis=1)
     sure = np.where(seen, vote, 1.0).min(axis=1)
+    score = trust.logistic(trust.stable_features(sure, highest, *_first_stage(frame, highest)), trust.STABLE)
+    same &= score >= least_trust
     floors = {}
     keep = np.zeros(len(frame), bool)
     for value in range(1, classes + 1):
@@ -103,7 +105,14 @@ def stable_places(frame: pd.DataFrame, years: list[int], classes: int) -> Stable
         if own.any():
             floors[value] = floor
     place = np.flatnonzero(keep)
-    return Stable(place, highest[place].astype(np.uint8), sure[place], floors)
+    return Stable(place, highest[place].astype(np.uint8), score[place], floors)
+
+
+def _first_stage(frame: pd.DataFrame, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the label of the first extraction and its trust; where there was none (points alone), the label itself at even odds."""
+    if "presumed" not in frame:
+        return label, np.full(len(label), 0.5)
+    return frame["presumed"].to_numpy(np.int64), frame["trust"].to_numpy(np.float64)
 
 
 def choose_places(
@@ -128,9 +137,8 @@ def _pairs(x: np.ndarray, found: Stable, where: tuple[np.ndarray, np.ndarray, np
     """Make one sample of every year in which a chosen place was seen. x (n, Y, T, B)"""
     place, year = np.nonzero(np.isfinite(x).any(axis=(2, 3)))
     own = chosen[place]
-    score = trust.logistic({"vote": trust.logit(found.vote[own])}, trust.STABLE)
     tile, row, column = (values[own] for values in where)
-    return Labelled(x[place, year], tile, row, column, year, found.label[own], score, block_of(tile, row, column))
+    return Labelled(x[place, year], tile, row, column, year, found.label[own], found.trust[own], block_of(tile, row, column))
 
 
 def _spare(first: SampleSet, label: np.ndarray, legend: Legend, settings: Extract) -> SampleSet:

@@ -6,8 +6,8 @@ from landtide.extract.vocabulary import Meaning
 
 # Logistic weights, fitted by benchmarks/label_cleaning.py --fit on simulated worlds; the benchmark's table gives the calibration error
 # on other worlds.
-OLD_MAP = {"constant": 0.0, "confidence": 0.6, "agreement": 0.2, "misfit": -1.0, "core": 0.8, "against": -0.8, "same": 0.3}
-STABLE = {"constant": 0.0, "vote": 1.0}
+OLD_MAP = {"constant": -0.2, "confidence": 0.67, "misfit": -0.4, "core": 0.8, "against": -0.6, "same": 0.82}
+STABLE = {"constant": 0.0, "vote": 0.2, "agrees": 0.8, "differs": -0.5}
 
 
 def old_map_features(meaning: Meaning, label: np.ndarray, old_label: np.ndarray, core: np.ndarray) -> dict[str, np.ndarray]:
@@ -21,11 +21,25 @@ def old_map_features(meaning: Meaning, label: np.ndarray, old_label: np.ndarray,
     own = meaning.posterior[np.arange(len(label)), label.astype(np.int64) - 1]
     return {
         "confidence": logit(own),
-        "agreement": logit(meaning.agreement),
         "misfit": np.minimum(meaning.misfit, 2.0),
         "core": (core & (label == old_label)).astype(np.float64),
         "against": (core & (label != old_label)).astype(np.float64),
         "same": (label == old_label).astype(np.float64),
+    }
+
+
+def stable_features(vote: np.ndarray, label: np.ndarray, presumed: np.ndarray, first: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what the trust of a stable place is computed from, each (N,).
+
+    vote      (N,) lowest share of the ensemble in any year
+    label     (N,) label of the ensemble
+    presumed  (N,) label of the first extraction, and ``first`` its trust (N,)
+    """
+    same = label == presumed
+    return {
+        "vote": logit(vote),
+        "agrees": np.where(same, logit(first), 0.0),
+        "differs": np.where(same, 0.0, 1.0 + np.maximum(logit(first), 0.0)),
     }
 
 

@@ -84,9 +84,6 @@ class Meaning:
     misfit: np.ndarray
     """(N,) float32 mean Kullback-Leibler divergence of the word's histogram from its class's, nats: low is a truth-free sign of quality."""
 
-    agreement: np.ndarray
-    """(N,) float32 share of the vocabularies whose own best class is the best of all together."""
-
 
 def read_meaning(
     scores: np.ndarray, deviation: np.ndarray, evidence: Evidence, seed: int, *, scales: tuple[float, ...] = SCALES
@@ -100,17 +97,14 @@ def read_meaning(
     base = WORDS_A_POLYGON * max(evidence.polygons, 1) ** 0.5
     posterior = np.zeros((len(scores), len(evidence.members)), np.float32)
     misfit = np.zeros(len(scores), np.float32)
-    best = []
-    for number in range(len(scales) * VOCABULARIES):
+    vocabularies = len(scales) * VOCABULARIES
+    for number in range(vocabularies):
         count = _word_count(base * scales[number // VOCABULARIES], len(scores))
         word = _words(even if number % 2 == 0 else scores, count, np.random.default_rng([seed, number]))
         classes, divergence = _translate(word, count, evidence)
         posterior += classes[word].astype(np.float32)
         misfit += divergence[word].astype(np.float32)
-        best.append(classes.argmax(axis=1).astype(np.uint8)[word])
-    chosen = posterior.argmax(axis=1)
-    agreement = np.mean([own == chosen for own in best], axis=0, dtype=np.float32)
-    return Meaning(posterior / len(best), misfit / len(best), np.asarray(agreement))
+    return Meaning(posterior / vocabularies, misfit / vocabularies)
 
 
 def _word_count(wanted: float, places: int) -> int:

@@ -148,10 +148,11 @@ def _create_coordinates(group: zarr.Group, tile: Tile, periods: list[Period], ba
         ),
         "x": (tile.transform[2] + tile.transform[0] * (np.arange(columns) + 0.5), {"units": "m"}),
         "y": (tile.transform[5] + tile.transform[4] * (np.arange(rows) + 0.5), {"units": "m"}),
-        "band": (np.array(bands, dtype=f"<U{max(map(len, bands))}"), {}),
     }
     for name, (values, attributes) in axes.items():
         group.create_array(name, data=values, chunks=values.shape, dimension_names=(name,), attributes=attributes)
+    names = group.create_array("band", shape=(len(bands),), dtype=str, dimension_names=("band",))  # Zarr has no spec for a fixed length
+    names[:] = np.array(bands, dtype=object)
     group.create_array(
         "spatial_ref", shape=(), dtype="int32", fill_value=0, attributes={"crs_wkt": tile.geobox.crs.to_wkt() if tile.geobox.crs else ""}
     )
