@@ -63,6 +63,9 @@ class Cleaned:
     changed: int
     """Series that were left out because their year differs from the place's other years."""
 
+    features: dict[str, np.ndarray]
+    """What trust was computed from, each (M,)."""
+
 
 def clean_labels(
     x: np.ndarray,
@@ -98,10 +101,13 @@ def clean_labels(
     shown = mean if reference is None else np.where(valid[places, reference, None], z[places, reference], mean)
     selection = _select(shown, old, places, accuracy / pixel_size, seed)
     label = (meaning.posterior.argmax(axis=1) + 1).astype(np.uint8)
-    score = trust.logistic(trust.old_map_features(meaning, label, old.label[places], selection.core), trust.OLD_MAP)
+    features = trust.old_map_features(meaning, label, old.label[places], selection.core)
+    score = trust.logistic(features, trust.OLD_MAP)
     rescued = _rescue(label, score, old.label[places], selection.core)
     row, year = np.nonzero(used)
-    return Cleaned(places[row], year, label[row], score[row], selection.core[row], selection, rescued, int(valid.sum() - used.sum()))
+    left_out = int(valid.sum() - used.sum())
+    told = {name: values[row] for name, values in features.items()}
+    return Cleaned(places[row], year, label[row], score[row], selection.core[row], selection, rescued, left_out, told)
 
 
 def _evidence(old: OldLabels, places: np.ndarray, pixel_size: float) -> Evidence:

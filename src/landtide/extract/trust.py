@@ -6,8 +6,8 @@ from landtide.extract.vocabulary import Meaning
 
 # Logistic weights, fitted by benchmarks/label_cleaning.py --fit on simulated worlds; the benchmark's table gives the calibration error
 # on other worlds.
-OLD_MAP = {"constant": -0.2, "confidence": 0.67, "misfit": -0.4, "core": 0.8, "against": -0.6, "same": 0.82}
-STABLE = {"constant": 0.0, "vote": 0.2, "agrees": 0.8, "differs": -0.5}
+OLD_MAP = {"constant": 0.34, "confidence": 0.97, "misfit": -1.2, "core": 0.66, "against": -0.61, "same": 0.5}
+STABLE = {"constant": -0.24, "vote": 0.23, "agrees": 0.77, "differs": -0.21}
 
 
 def old_map_features(meaning: Meaning, label: np.ndarray, old_label: np.ndarray, core: np.ndarray) -> dict[str, np.ndarray]:

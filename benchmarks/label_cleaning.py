@@ -1,0 +1,202 @@
+"""What the extraction makes of an old map, on simulated worlds whose truth is known.
+
+    python benchmarks/label_cleaning.py [--quick] [--seeds N] [--json PATH] [--fit]
+
+For each world: the old map as it is, a forest trained on its raw labels, a forest trained on the per-polygon selection alone, and a
+forest trained on landtide's samples; the same forest trained on the truth is the limit. Worlds 11, 12, ... are scored; none of them was
+used to choose a parameter. ``--fit`` prints the weights of trust (landtide/extract/trust.py), fitted on worlds 1, 2 and 3.
+"""
+
+import argparse
+import json
+import resource
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rasterio.windows import Window
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+
+from landtide import simulate
+from landtide.core.legend import builtin_crosswalk, builtin_legend
+from landtide.extract import clean, trust
+from landtide.extract.gather import SERIES, Pixels
+from landtide.extract.mixtures import code_columns
+from landtide.extract.polygons import find_polygons, pixel_hash, polygons_at
+
+LEGEND = builtin_legend("landtide10")
+CROSSWALK = builtin_crosswalk("corine", LEGEND)
+YEARS = (2019, 2020, 2021)
+ACCURACY = 100.0
+FIRST_SCORED = 11
+FITTED = (1, 2, 3)
+TRAINING = 12_000
+TESTED = 20_000
+LEAST_TRUST = 0.6
+
+
+@dataclass(frozen=True)
+class Case:
+    """One world, sampled as the extraction samples it."""
+
+    x: np.ndarray
+    """(N, Y, F) series of the sampled places."""
+
+    truth: np.ndarray
+    """(N, Y) labels"""
+
+    old: clean.OldLabels
+    old_accuracy: float
+
+
+def main() -> None:
+    options = arguments()
+    if options.fit:
+        print(fit(options.size))
+        return
+    seeds = list(range(FIRST_SCORED, FIRST_SCORED + options.seeds))
+    scored = {seed: dict(score(case(seed, options.size), seed)) for seed in seeds}
+    for seed, table in scored.items():
+        print(f"world {seed}", *(f"  {name:34s} {value:.3f}" for name, value in table.items()), sep="\n")
+    rows = summary(scored, options.size)
+    for row in rows:
+        print(f"{row['name']:40s} {row['value']:.3f}  ({row['peer']} {row['peer_value']:.3f})")
+    if options.json:
+        options.json.write_text(json.dumps({"rows": rows}, indent=2) + "\n", "utf-8")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one world of 128 px")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--size", type=int, default=256, help="pixels along the side of a world")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--fit", action="store_true", help="fit the weights of trust")
+    options = parser.parse_args()
+    if options.quick:
+        options.seeds, options.size = 1, 128
+    return options
+
+
+def case(seed: int, size: int) -> Case:
+    """Simulate a world, its old map and its composites, and sample places."""
+    world = simulate.world(size, YEARS, seed)
+    old = simulate.draw_old_map(world)
+    codes = old.on_world.astype(np.int64)
+    rows, columns = (values.ravel() for values in np.mgrid[:size, :size])
+    taken = pixel_hash(rows, columns, seed) < SERIES / len(YEARS) / size**2
+    rows, columns = rows[taken], columns[taken]
+
+    def read(window: Window) -> np.ndarray:
+        down, right = window.toslices()
+        return codes[down, right]
+
+    polygons = find_polygons(read, codes.shape)
+    code, polygon, depth = polygons_at(read, polygons, rows, columns, 12)
+    places = Pixels(np.zeros(len(rows), np.int64), rows, columns, code, polygon, depth, np.full(len(rows), size**2 / len(rows)))
+    area = np.where(polygon >= 0, polygons.area[polygon], 0)
+    columns_of = code_columns(CROSSWALK, np.union1d([0], codes), len(LEGEND))
+    labels = clean.OldLabels(places, CROSSWALK.translate(code, 0), columns_of, area)
+    years = [world.composites(year)[0][:, :, rows, columns].transpose(2, 0, 1).reshape(len(rows), -1) for year in YEARS]
+    truth = np.stack([world.truth(year)[rows, columns] for year in YEARS], axis=1)
+    return Case(np.stack(years, axis=1).astype(np.float32), truth, labels, old.accuracy)
+
+
+def cleaned(given: Case, seed: int) -> clean.Cleaned:
+    return clean.clean_labels(given.x, given.old, pixel_size=10.0, accuracy=ACCURACY, reference=None, seed=seed)
+
+
+def score(given: Case, seed: int) -> Iterator[tuple[str, float]]:
+    """Yield name and value of every measure of one world."""
+    rng = np.random.default_rng(seed)
+    flat_x, flat_truth = given.x.reshape(-1, given.x.shape[2]), given.truth.ravel()
+    tested = rng.choice(len(flat_truth), min(TESTED, len(flat_truth)), replace=False)
+    found = cleaned(given, seed)
+    row = found.pixel * len(YEARS) + found.year
+    right = found.label == flat_truth[row]
+    kept = found.trust >= LEAST_TRUST
+    old_label = np.repeat(given.old.label, len(YEARS))
+    yield "old map, overall accuracy", given.old_accuracy
+    yield "retained labels, precision", float(right[kept].mean())
+    yield "retained labels, recall", float(right[kept].sum() / len(flat_truth))
+    yield "trust, expected calibration error", trust.calibration_error(found.trust, right)
+    yield "per-polygon selection, precision", float((old_label[row] == flat_truth[row])[found.core].mean())
+    for name, label, rows in (
+        ("forest on the raw old map", old_label, np.flatnonzero(old_label > 0)),
+        ("forest on the per-polygon selection", old_label, row[found.core]),
+        ("forest on landtide's samples", place(found.label, row, len(flat_truth)), row[kept]),
+        ("forest on the truth", flat_truth, np.arange(len(flat_truth))),
+    ):
+        chosen = balanced(label, rows, rng)
+        forest = ExtraTreesClassifier(150, n_jobs=-1, min_samples_leaf=2, random_state=seed).fit(flat_x[chosen], label[chosen])
+        guess, real = forest.predict(flat_x[tested]), flat_truth[tested]
+        yield f"{name}, overall accuracy", float((guess == real).mean())
+        yield f"{name}, worst class F1", float(f1_score(real, guess, average=None, labels=np.unique(real), zero_division=0).min())
+
+
+def place(label: np.ndarray, row: np.ndarray, count: int) -> np.ndarray:
+    result = np.zeros(count, np.uint8)
+    result[row] = label
+    return result
+
+
+def balanced(label: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw training rows, classes by the square root of their number."""
+    area = np.bincount(label[rows], minlength=len(LEGEND) + 1)
+    target = np.sqrt(area) / np.sqrt(area).sum() * TRAINING
+    parts = [rng.permutation(rows[label[rows] == value])[: int(target[value])] for value in np.flatnonzero(area)]
+    return np.concatenate(parts)
+
+
+def fit(size: int) -> dict[str, float]:
+    """Fit the weights of trust to worlds 1, 2 and 3, each world counting alike."""
+    features, right = [], []
+    for seed in FITTED:
+        given = case(seed, size)
+        found = cleaned(given, seed)
+        features.append(np.stack(list(found.features.values()), axis=1))
+        right.append(found.label == given.truth[found.pixel, found.year])
+        names = list(found.features)
+    model = LogisticRegression().fit(np.concatenate(features), np.concatenate(right))
+    return {"constant": round(float(model.intercept_[0]), 2), **dict(zip(names, model.coef_[0].round(2).tolist(), strict=True))}
+
+
+def summary(scored: dict[int, dict[str, float]], size: int) -> list[dict[str, object]]:
+    """Return one row a measure: the mean over worlds, against its peer."""
+    mean = {name: float(np.mean([table[name] for table in scored.values()])) for name in next(iter(scored.values()))}
+    raw, limit = "forest on the raw old map", "forest on the truth"
+    peers = {
+        "forest on landtide's samples, overall accuracy": f"{raw}, overall accuracy",
+        "forest on landtide's samples, worst class F1": f"{raw}, worst class F1",
+        "forest on the per-polygon selection, overall accuracy": f"{raw}, overall accuracy",
+        f"{limit}, overall accuracy": f"{raw}, overall accuracy",
+        "retained labels, precision": "old map, overall accuracy",
+    }
+    protocol = f"simulated worlds of {size} px, {len(YEARS)} years, seeds not used to choose a parameter; same forest for all"
+    rows = [row_of(name, mean[name], peer, mean[peer], protocol, list(scored)) for name, peer in peers.items()]
+    ece = "trust, expected calibration error"
+    rows.append(row_of(ece, mean[ece], "bar", 0.05, protocol, list(scored)))
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    rows.append({**row_of("peak memory", memory, "bar", 4.0, protocol, list(scored)), "unit": "GiB"})
+    return rows
+
+
+def row_of(name: str, value: float, peer: str, peer_value: float, protocol: str, seeds: list[int]) -> dict[str, object]:
+    ratio = value / peer_value if peer_value else None
+    return {
+        "name": name,
+        "value": value,
+        "unit": "fraction",
+        "peer": peer,
+        "peer_value": peer_value,
+        "ratio": ratio,
+        "protocol": protocol,
+        "seeds": seeds,
+    }
+
+
+if __name__ == "__main__":
+    main()
