@@ -55,4 +55,8 @@ def _end_with(launcher: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # the libraries' thread pools can abort while the interpreter takes itself down, and hide the status
