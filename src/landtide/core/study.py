@@ -169,7 +169,7 @@ class Train(Section):
 
     backend: Literal["local"] = "local"
     nodes: Literal[1] = 1
-    processes: int = Field(1, ge=1)
+    processes: Literal[1] = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
