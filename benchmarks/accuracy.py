@@ -2,8 +2,8 @@
 
 Usage: python benchmarks/accuracy.py [--quick] [--seeds N] [--first SEED] [--size PIXELS] [--json PATH]
 
-Each world is made, mapped by ``landtide run`` as a user would, and scored on every pixel of every year against its truth. The seeds
-start at 21: none of them was used to choose a method or a parameter.
+Each world is made, mapped by ``landtide run`` as a user would, and scored on every pixel of every year against its truth. Seed 21
+had part in the design (docs/accuracy.md); for figures that prove something take seeds that nobody has looked at (--first).
 """
 
 import argparse
