@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 ALGORITHMS = {
     "retrieve": 1,
     "old_map": 1,
-    "composite": 1,
+    "composite": 2,
     "extract": 1,
     "train": 1,
     "candidates": 1,

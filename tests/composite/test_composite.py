@@ -13,6 +13,7 @@ from rasterio.windows import Window
 from landtide.composite.acquisitions import read_acquisitions
 from landtide.composite.engine import window_size
 from landtide.composite.mask import read_dropped
+from landtide.composite.reducers import REDUCERS
 from landtide.composite.window import Job, composite_window
 from landtide.core.errors import InputError, LandtideError
 from landtide.core.period import Period
@@ -333,3 +334,20 @@ def test_a_fully_masked_window_needs_no_band(write_raster, make_tile, tmp_path, 
     data = tmp_path / "cube.zarr" / "composite" / "c" / "0" / "0" / "0" / "0"
     if data.exists():  # an all-missing chunk may be left out by Zarr
         assert done.digests["cube.zarr/composite/c/0/0/0/0"] == hashlib.sha256(data.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("method", ["medoid", "geomedian"])
+def test_the_asked_method_reduces_the_observations(method, run, make_tile, write_raster, item, asset):
+    tile = make_tile(130, 140)
+    rng = np.random.default_rng(0)
+    series = rng.integers(500, 4000, (5, 2, *tile.shape)).astype(np.uint16)
+    items = [
+        item(
+            f"i{n}", f"2021-06-0{n + 1}T10:00:00Z", {b: asset(write_raster(f"{b}-{n}", series[n, k])) for k, b in enumerate(["B04", "B08"])}
+        )
+        for n in range(5)
+    ]
+    made, _, _ = run(items, tile, bands=("B04", "B08"), method=method, period="P1Y")
+    expected = np.zeros((2, 130 * 140), np.int16)
+    REDUCERS[method](series.reshape(5, 2, -1).astype(np.int16), expected, np.zeros(130 * 140, np.uint8), slice(0, 130 * 140))
+    np.testing.assert_array_equal(made.read_digital(Window(0, 0, 140, 130))[0].reshape(2, -1), expected)

@@ -14,8 +14,8 @@ from rasterio.windows import Window
 from landtide.composite.acquisitions import Acquisition, Layer
 from landtide.composite.gaps import fill_linear
 from landtide.composite.mask import read_dropped
-from landtide.composite.median import median
 from landtide.composite.radiometry import held, to_digital
+from landtide.composite.reducers import REDUCERS, Reducer
 from landtide.composite.resample import read_band
 from landtide.core.bands import is_reflectance
 from landtide.core.cube import CLIP, NODATA
@@ -72,7 +72,7 @@ def composite_window(job: Job, window: Window) -> Done:
     composite = np.full((steps, bands, rows * columns), NODATA, np.int16)
     count = np.zeros((steps, rows * columns), np.uint8)
     seen = np.zeros(len(job.acquisitions), np.int64)
-    parts = _split(rows * columns, job.threads)
+    parts, reducer = _split(rows * columns, job.threads), REDUCERS[job.settings.method]
     with ThreadPoolExecutor(job.threads) as threads, ThreadPoolExecutor(_readers(job)) as readers:
         for step in range(steps):
             members = [index for index, acquisition in enumerate(job.acquisitions) if acquisition.step == step]
@@ -81,7 +81,7 @@ def composite_window(job: Job, window: Window) -> Done:
                 reads = [readers.submit(_read, job, job.acquisitions[index], window, stack[n]) for n, index in enumerate(members)]
                 for read in reads:
                     read.result()
-                seen[members] = _reduce(stack.reshape(len(members), bands, -1), composite[step], count[step], parts, threads)
+                seen[members] = _reduce(reducer, stack.reshape(len(members), bands, -1), composite[step], count[step], parts, threads)
         if job.settings.gaps == "linear":
             days = np.array([period.middle.toordinal() for period in job.periods], np.int64)
             list(threads.map(lambda part: fill_linear(composite, days, part), parts))
@@ -137,9 +137,11 @@ def _opened(acquisition: Acquisition, layer: Layer) -> Iterator[rasterio.Dataset
         ) from error
 
 
-def _reduce(stack: np.ndarray, composite: np.ndarray, count: np.ndarray, parts: list[slice], threads: ThreadPoolExecutor) -> np.ndarray:
+def _reduce(
+    reducer: Reducer, stack: np.ndarray, composite: np.ndarray, count: np.ndarray, parts: list[slice], threads: ThreadPoolExecutor
+) -> np.ndarray:
     """Reduce one step in threads; return (N,) pixels that each of its acquisitions saw."""
-    seen = threads.map(lambda part: median(stack, composite, count, part), parts)
+    seen = threads.map(lambda part: reducer(stack, composite, count, part), parts)
     total: np.ndarray = np.sum(list(seen), axis=0)
     return total
 

@@ -125,7 +125,10 @@ class Composite(Section):
     """How a year of observations becomes a regular series."""
 
     period: Annotated[str, AfterValidator(_check_duration)] = "P1M"
-    method: Literal["median"] = "median"
+    method: Literal["median", "medoid", "geomedian"] = "median"
+    """``median`` of each band, the fastest; ``medoid``, the observation nearest to all others, and ``geomedian``, their geometric median,
+    keep the relations between bands."""
+
     gaps: Literal["linear", "none"] = "linear"
 
 
