@@ -4,8 +4,10 @@ import itertools
 import logging
 import os
 import secrets
+import statistics
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date
@@ -15,10 +17,12 @@ from typing import Annotated, Any
 import typer
 import yaml
 from rich.console import Console
+from rich.table import Table
 
 import landtide
 from landtide.core.errors import InputError, LandtideError
 from landtide.core.study import Study, parse_study
+from landtide.core.units import format_bytes
 from landtide.io import storage
 from landtide.launch import doctor as checkup
 from landtide.launch import driver, processes, progress, site
@@ -34,6 +38,7 @@ console = Console(highlight=False, soft_wrap=True)
 StudyFile = Annotated[str, typer.Argument(metavar="STUDY", help="study file (YAML): path or URI", show_default=False)]
 Workspace = Annotated[str | None, typer.Option(help="folder or s3://BUCKET/PREFIX in place of the study's workspace")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="lay a value over the study: --set model.name=svm")]
+Memory = Annotated[str | None, typer.Option(help="what a process may use, such as 4GiB, in place of compute.memory")]
 Tiles = Annotated[list[str] | None, typer.Option("--tile", help="only this tile; may be repeated")]
 Years = Annotated[list[int] | None, typer.Option("--year", help="only this year; may be repeated")]
 Force = Annotated[bool, typer.Option("--force", help="do again what is done")]
@@ -121,9 +126,40 @@ def init(folder: Annotated[Path, typer.Argument(help="folder to write study.yaml
 
 
 @app.command()
-def run(study_file: StudyFile, workspace: Workspace = None, settings: Settings = None, force: Force = False) -> None:
+def plan(study_file: StudyFile, workspace: Workspace = None, settings: Settings = None, memory: Memory = None) -> None:
+    """Say what a study needs before it runs: images and GB a tile and year, hours, memory, disk."""
+    study = read_study(study_file, workspace, _with_memory(settings, memory))
+    made = _steps(study).plan(study)
+    for warning in made.checked.warnings:
+        console.print(f"[yellow]note[/yellow] {warning}")
+    table, sizes = Table(title="Images and size, a tile and year"), made.checked.table
+    for number, column in enumerate(sizes.columns):
+        table.add_column(column, justify="right" if number else "left")
+    for row in sizes.rows:
+        table.add_row(*row)
+    console.print(table)
+    hours, compute = sum(made.seconds.values()) / 3600, study.compute
+    untold = sum(one.assets_without_size for one in made.checked.planned)
+    if untold:
+        console.print(f"[yellow]note[/yellow] {untold} assets do not tell their size: the GB are a lower bound")
+    aside = Counter(reason for one in made.checked.planned for _, reason in one.set_aside if "cloud cover" not in reason)
+    cloudy = sum("cloud cover" in reason for one in made.checked.planned for _, reason in one.set_aside)
+    console.print(
+        f"Left out      {cloudy} images above source.max_cloud {study.source.max_cloud:g} %, {sum(aside.values())} for other reasons"
+    )
+    console.print(
+        f"Compositing   {hours:.2g} h on this machine with {compute.workers * compute.threads} threads, {hours * made.cpu:.2g} core-hours "
+        f"(measured on {compute.workers * compute.threads} threads just now; the median tile and year takes "
+        f"{statistics.median(made.seconds.values()) / 60:.2g} min)"
+    )
+    console.print(f"Peak memory   {format_bytes(made.peak)} of {format_bytes(compute.memory)} that a process may use, while compositing")
+    console.print(f"Workspace     {format_bytes(made.cubes)} of composites before packing; remote images are cached beside them")
+
+
+@app.command()
+def run(study_file: StudyFile, workspace: Workspace = None, settings: Settings = None, memory: Memory = None, force: Force = False) -> None:
     """Make the maps: the whole pipeline on this machine."""
-    study = read_study(study_file, workspace, settings)
+    study = read_study(study_file, workspace, _with_memory(settings, memory))
     steps = _steps(study)
     for warning in steps.check(study).warnings:
         console.print(f"[yellow]note[/yellow] {warning}")
@@ -165,6 +201,10 @@ def read_study(file: str, workspace: str | None = None, settings: list[str] | No
     return parse_study(text, storage.parent(uri), date.today(), overrides)
 
 
+def _with_memory(settings: list[str] | None, memory: str | None) -> list[str]:
+    return [*(settings or []), *([f"compute.memory={memory}"] if memory else [])]
+
+
 def _setting(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not (key and equals):
@@ -190,6 +230,7 @@ def _step_command(name: str, summary: str) -> None:
         study_file: StudyFile,
         workspace: Workspace = None,
         settings: Settings = None,
+        memory: Memory = None,
         tile: Tiles = None,
         year: Years = None,
         force: Force = False,
@@ -197,7 +238,7 @@ def _step_command(name: str, summary: str) -> None:
         if (tile or year) and name not in BY_TILE:
             raise InputError(f"{name} takes no --tile or --year: it works on all tiles and years together")
         options = driver.Options(STEPS[name] if force else (), tuple(tile) if tile else None, tuple(year) if year else None)
-        _run_step(name, read_study(study_file, workspace, settings), options)
+        _run_step(name, read_study(study_file, workspace, _with_memory(settings, memory)), options)
 
     app.command(name, help=f"{summary}\n\nWhat it needs is done first; what is done already costs a look.", short_help=summary)(command)
 
@@ -263,14 +304,24 @@ def simulate(
     size: Annotated[int, typer.Option(help="side in pixels of 10 m")] = 256,
     years: Annotated[str, typer.Option(metavar="FIRST-LAST", help="years with images")] = "2018-2020",
     seed: Annotated[int, typer.Option(help="another seed, another world")] = 7,
+    catalog_only: Annotated[bool, typer.Option("--catalog-only", help="only list images, at full size, for `landtide plan`")] = False,
+    tiles: Annotated[str | None, typer.Option(help="MGRS tiles to list, separated by commas; ten Dutch ones by default")] = None,
 ) -> None:
     """Make a small synthetic world with known truth: images, an old map with errors, reference points."""
-    from landtide.simulate import make_world
+    from landtide.simulate import TILES, list_catalog, make_world
 
     first, _, last = years.partition("-")
     if not (first.isdigit() and (last or first).isdigit() and int(first) <= int(last or first)):
         raise InputError(f"--years {years!r} is neither a year nor FIRST-LAST, such as 2018-2020")
-    made = make_world(folder, size=size, years=tuple(range(int(first), int(last or first) + 1)), seed=seed)
+    span = tuple(range(int(first), int(last or first) + 1))
+    if catalog_only:
+        names = tuple(tiles.split(",")) if tiles else TILES
+        count = list_catalog(folder, names, span, seed)
+        console.print(f"Catalog of {count} images of {len(names)} tiles in {folder}, without pixels: `landtide plan {folder}/study.yaml`")
+        return
+    if tiles:
+        raise InputError("--tiles only goes with --catalog-only: a synthetic world has one tile of its own")
+    made = make_world(folder, size=size, years=span, seed=seed)
     console.print(f"Synthetic world in {folder}: {made.items} images, an old map that is right on {made.old_map_accuracy:.1%} of the area")
     console.print(f"Map it with `landtide run {made.study}`")
 

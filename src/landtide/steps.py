@@ -7,6 +7,7 @@ interrupted one goes on where it stopped. Steps hand each other URIs of manifest
 import functools
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pystac
@@ -49,16 +50,63 @@ class Evaluation:
     """Class names and the matrix (rows = map), as `ClassificationMetrics.log_confusion_matrix` takes them."""
 
 
-def check(study: Study) -> retrieving.Checked:
-    """Look at everything that can be wrong before the work starts. Raises InputError with the first that is."""
+def check(study: Study, *, writable: bool = True) -> retrieving.Checked:
+    """Look at everything that can be wrong before the work starts. Raises InputError with the first that is.
+
+    writable  whether the workspace must take writing
+    """
     from landtide import evaluate as evaluating
     from landtide.train.spec import split_settings
 
     split_settings(study.model.name, study.model.settings)
     checked = retrieving.check(study)
     evaluating.check(study.evaluate, checked.legend, list(checked.tiles), study.all_years())
-    storage.check_writable(study.workspace)
+    if writable:
+        storage.check_writable(study.workspace)
     return checked
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study will need, told before anything runs."""
+
+    checked: retrieving.Checked
+    seconds: dict[tuple[str, int], float]
+    """Of compositing a tile and year on this machine."""
+
+    cpu: float
+    """CPU seconds a second of it."""
+
+    peak: int
+    """Bytes of the largest process while compositing."""
+
+    cubes: int
+    """Bytes of all cubes before they are packed; packed they take about 60 %."""
+
+
+def plan(study: Study) -> Plan:
+    """Say what a study will need, from its catalog and from a short job that is measured now. Nothing is written.
+
+    Raises InputError with the first thing that is wrong with the study.
+    """
+    from tempfile import TemporaryDirectory
+
+    from landtide import composite as compositing
+    from landtide.launch.workers import open_pool
+
+    checked, compute = check(study, writable=False), study.compute
+    tiles = {tile.name: tile for tile in checked.tiles}
+    steps = len(Period.of_year(study.all_years()[0]).split(study.composite.period))
+    with TemporaryDirectory(prefix="landtide-plan-") as folder, open_pool(compute.workers, compute.threads, compute.memory) as pool:
+        rate = compositing.measure(Path(folder), study.band_ids, study.composite, compute.memory, pool)
+    seconds, peak, cubes = {}, 0, 0
+    for one in checked.planned:
+        tile, threads = tiles[one.tile], compute.workers * compute.threads
+        pixels = tile.shape[0] * tile.shape[1]
+        seconds[one.tile, one.year] = pixels * one.images * len(study.bands) / rate.samples
+        peak = max(peak, compositing.peak_memory(tile, study.band_ids, one.images, steps, compute.memory, threads))
+        cubes += pixels * steps * (2 * len(study.bands) + 1)
+    return Plan(checked, seconds, rate.cpu, peak, cubes)
 
 
 @step_of("plan")

@@ -80,6 +80,7 @@ def run(tmp_path: Path) -> Callable[..., tuple[cube.Cube, dict[str, Any], Any]]:
         mask: Mask | None = None,
         memory: int = 2**30,
         workers: int = 1,
+        slabs: int = 1,
         folder: str | None = None,
         **settings: Any,
     ) -> tuple[cube.Cube, dict[str, Any], Any]:
@@ -89,7 +90,16 @@ def run(tmp_path: Path) -> Callable[..., tuple[cube.Cube, dict[str, Any], Any]]:
         key = manifest.Key(workspace, "study", "composite", tile.name, str(year), "0")
         with open_pool(workers, 1, 2**30) as pool, manifest.writing(key, tile=tile, period=Period.of_year(year)) as out:
             composite.build(
-                items_uri, tile, year, bands=bands, mask=mask, settings=Composite(**settings), memory=memory, out=out, pool=pool
+                items_uri,
+                tile,
+                year,
+                bands=bands,
+                mask=mask,
+                settings=Composite(**settings),
+                memory=memory,
+                out=out,
+                pool=pool,
+                slabs=slabs,
             )
         written = out.item
         return cube.open_cube(written.assets["cube"].href), storage.read_json(written.assets["report"].href), written

@@ -1,6 +1,5 @@
 """The whole step on small scenes written by hand: what a user would notice in the cube."""
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -10,15 +9,14 @@ import numpy as np
 import pytest
 from rasterio.windows import Window
 
-from landtide.composite.acquisitions import read_acquisitions
-from landtide.composite.engine import window_size
-from landtide.composite.mask import read_dropped
+from landtide.composite import engine, stream
+from landtide.composite.mask import note_dropped
 from landtide.composite.reducers import REDUCERS
-from landtide.composite.window import Job, composite_window
 from landtide.core.errors import InputError, LandtideError
 from landtide.core.period import Period
-from landtide.core.study import Composite, Mask
+from landtide.core.study import Mask
 from landtide.io import cube, storage
+from landtide.io import raster as raster_io
 from landtide.io.raster import open_raster
 
 NO_GAPS = {"gaps": "none"}
@@ -108,7 +106,24 @@ def test_any_mask_asset_works_and_its_no_data_counts_as_not_seen(run, write_rast
     np.testing.assert_array_equal(opened.read_count(whole(opened))[5] == 1, expected)
 
 
-def test_a_mask_in_another_projection_is_dilated_in_metres_too(write_raster, make_tile):
+def test_bits_of_a_mask_drop_pixels_and_its_fill_is_not_dilated(run, write_raster, make_tile, item, asset):
+    """Fmask of Harmonized Landsat Sentinel-2: bit 1 cloud, 3 shadow, 5 water, 255 fill."""
+    fmask = np.full((30, 30), 0b0010_0000, np.uint8)  # water stays
+    fmask[10, 10], fmask[20, 5], fmask[29, 0] = 0b0100_0010, 0b1000, 255
+    assets = {
+        "B04": asset(write_raster("b", np.full((30, 30), 600, np.uint16))),
+        "Fmask": asset(write_raster("fmask", fmask), nodata=255),
+    }
+    mask = Mask(asset="Fmask", bits=[1, 2, 3], dilate=20.0)
+    opened, _, _ = run([item("a", "2021-06-01T10:00:00Z", assets)], make_tile(30, 30), mask=mask)
+    y, x = np.mgrid[:30, :30]
+    expected = (np.hypot(y - 10, x - 10) > 2) & (np.hypot(y - 20, x - 5) > 2)
+    fill = np.hypot(y - 29, x - 0) == 0
+    seen = opened.read_count(whole(opened))[5] == 1
+    np.testing.assert_array_equal(seen, expected & ~fill)
+
+
+def test_a_mask_in_another_projection_is_dilated_in_metres_too(write_raster, make_tile, tmp_path):
     import rasterio.warp
 
     tile = make_tile(60, 60)
@@ -121,7 +136,7 @@ def test_a_mask_in_another_projection_is_dilated_in_metres_too(write_raster, mak
     code[int((corner[1] - centre[1][0]) // 10), int((centre[0][0] - corner[0]) // 10)] = 9
     path = write_raster("scl", code, corner=corner, crs="EPSG:3035")
     with open_raster(path) as dataset:
-        dropped = read_dropped(dataset, tile, Window(0, 0, 60, 60), Mask(), None)
+        dropped = note_dropped(dataset, tile, (0, 60), Mask(), None, tmp_path / "bits").window(tile, Window(0, 0, 60, 60))
     y, x = np.mgrid[:60, :60]
     distance = np.hypot(y - 30, x - 30)
     assert dropped[distance < 4].all()
@@ -178,6 +193,7 @@ def scene(write_raster, item, asset, size: int, seed: int = 5) -> list[dict]:
         scl = np.where(rng.random(coarse.shape) < 0.01, 9, 4).astype(np.uint8)
         elsewhere = {"corner": (136000, 5112000), "crs": "EPSG:32634", "size": 20} if n == 7 else {"size": 20}
         assets = {
+            "B01": asset(write_raster(f"sixty{n}", coarse[: -(-rows // 6), : -(-size // 6)], size=60)),
             "B04": asset(write_raster(f"fine{n}", fine), offset=-0.1 if n % 2 else 0.0),
             "B11": asset(write_raster(f"coarse{n}", coarse, **elsewhere)),
             "SCL": asset(write_raster(f"scl{n}", scl, **elsewhere), nodata=0),
@@ -186,36 +202,75 @@ def scene(write_raster, item, asset, size: int, seed: int = 5) -> list[dict]:
     return items
 
 
-def test_the_cut_into_windows_workers_and_threads_does_not_change_a_byte(run, write_raster, make_tile, tmp_path, item, asset):
-    items = scene(write_raster, item, asset, 600)
-    tile = make_tile(600, 600)
-    options = {"bands": ("B04", "B11"), "mask": Mask()}
+@pytest.mark.parametrize("size", [600, 517])
+def test_the_cut_into_blocks_workers_and_threads_does_not_change_a_byte(size, run, write_raster, make_tile, item, asset, monkeypatch):
+    items = scene(write_raster, item, asset, size)
+    tile = make_tile(size, size)
+    options = {"bands": ("B01", "B04", "B11"), "mask": Mask()}
     once = digests(run(items, tile, **options)[2])
-    in_small_windows = digests(run(items, tile, **options, memory=2**23)[2])
-    in_threads = digests(run(items, tile, **options, workers=3)[2])  # one window
-    in_processes = digests(run(items, tile, **options, workers=2, memory=2**27)[2])
-    assert len([name for name in once if "/composite/c/" in name]) == 25
-    assert once == in_small_windows == in_threads == in_processes
     assert digests(run(items, tile, **options)[2]) == once  # a second run
+    assert digests(run(items, tile, **options, workers=3)[2]) == once  # threads
+    monkeypatch.setattr(engine, "LARGEST", 128)
+    in_small_blocks = digests(run(items, tile, **options)[2])
+    in_processes = digests(run(items, tile, **options, workers=2, slabs=2)[2])
+    assert len([name for name in once if "/composite/c/" in name]) == 25
+    assert once == in_small_blocks == in_processes
 
 
-@pytest.mark.parametrize(("memory", "size"), [(8 * 2**30, 1024), (2**30, 512), (2**20, 128)])
-def test_windows_shrink_with_the_memory(write_raster, tmp_path, item, asset, memory, size):
-    uri = str(tmp_path / "items.json")
+def test_each_block_of_bands_and_masks_is_read_once(run, write_raster, make_tile, item, asset, monkeypatch):
+    """Counted where rasters are read: GDAL decodes a block for every read that touches it, since each read opens the file anew."""
+    reads: dict[tuple[str, int, int], int] = {}
+    original = raster_io._read_boundless
+
+    def counted(dataset, window, band, fill, nodata):
+        rows, columns = dataset.block_shapes[0]
+        for row in range(max(0, int(window.row_off)) // rows, -(-min(dataset.height, int(window.row_off + window.height)) // rows)):
+            for column in range(
+                max(0, int(window.col_off)) // columns, -(-min(dataset.width, int(window.col_off + window.width)) // columns)
+            ):
+                key = (dataset.name, row, column)
+                reads[key] = reads.get(key, 0) + 1
+        return original(dataset, window, band, fill, nodata)
+
+    monkeypatch.setattr(raster_io, "_read_boundless", counted)
+    monkeypatch.setattr(engine, "LARGEST", 256)
+    rng = np.random.default_rng(0)
+    assets = {
+        "B04": asset(write_raster("fine", rng.integers(1, 9000, (700, 700)).astype(np.uint16))),
+        "B11": asset(write_raster("coarse", rng.integers(1, 9000, (350, 350)).astype(np.uint16), size=20)),
+        "SCL": asset(write_raster("scl", np.full((350, 350), 4, np.uint8), size=20)),
+    }
+    run([item("a", "2021-06-01T10:00:00Z", assets)], make_tile(700, 700), bands=("B04", "B11"), mask=Mask())
+    assert len(reads) == 36 + 9 + 9
+    assert set(reads.values()) == {1}
+
+
+def test_blocks_shrink_with_the_memory_and_too_little_is_said(write_raster, item, asset, make_tile, tmp_path):
+    uri, tile = str(tmp_path / "items.json"), make_tile(10980, 10980)
     storage.write_json(uri, {"type": "FeatureCollection", "features": scene(write_raster, item, asset, 16)})
-    acquisitions = read_acquisitions(uri, Period.of_year(2021).split("P1M"), ("B04", "B11"), "SCL")
-    assert window_size(acquisitions, 12, 10, memory) == size
+    acquisitions = engine.read_acquisitions(uri, Period.of_year(2021).split("P1M"), ("B04", "B11"), None)
+    header = stream.Header("uint16", 0.0, stream.Alignment(2, 0, 0), 2048)
+    headers = [(header,) * 10] * len(acquisitions)
+    sizes = [engine.cut_of(acquisitions, headers, tile, 12, memory * 2**30, 2)[0] for memory in (8, 2, 1)]
+    assert sizes == [2048, 1024, 512]
+    with pytest.raises(InputError, match=r"compute.memory .* is too small for 10 bands, 12 steps"):
+        engine.cut_of(acquisitions, headers, tile, 12, 2**28, 2)
 
 
-def test_an_acquisition_that_broke_since_retrieval_is_named(run, write_raster, make_tile, item, asset):
-    noise = np.random.default_rng(0).integers(1, 9000, (300, 300)).astype(np.uint16)
-    path = Path(write_raster("broken", noise))
-    path.write_bytes(path.read_bytes()[:40_000])
-    with pytest.raises(LandtideError, match=r"acquisition S2_X, asset B04: .*broken\.tif cannot be read"):
-        run([item("S2_X", "2021-06-01T10:00:00Z", {"B04": asset(str(path))})], make_tile(300, 300))
-    path.unlink()
-    with pytest.raises(LandtideError, match=r"acquisition S2_X, asset B04: .*cannot be read"):
-        run([item("S2_X", "2021-06-01T10:00:00Z", {"B04": asset(str(path))})], make_tile(300, 300))
+def test_a_damaged_acquisition_is_left_out_and_named(run, write_raster, make_tile, item, asset, caplog):
+    rng = np.random.default_rng(0)
+    paths = [Path(write_raster(f"a{n}", rng.integers(1, 9000, (300, 300)).astype(np.uint16))) for n in range(3)]
+    items = [item(f"S2_{n}", f"2021-06-0{n + 1}T10:00:00Z", {"B04": asset(str(path))}) for n, path in enumerate(paths)]
+    expected = digests(run([items[0], items[2]], make_tile(300, 300))[2])
+    paths[1].write_bytes(paths[1].read_bytes()[:100_000])  # its last blocks are gone
+    _, report, written = run(items, make_tile(300, 300))
+    assert digests(written) == expected
+    assert [one["id"] for one in report["left_out"]] == ["S2_1"]
+    assert "left out: acquisition S2_1, asset B04" in caplog.text
+    paths[0].unlink()
+    paths[2].write_bytes(b"")
+    with pytest.raises(LandtideError, match="no readable acquisition in 2021"):
+        run(items, make_tile(300, 300))
 
 
 def test_an_item_without_a_band_is_named(run, write_raster, make_tile, item, asset):
@@ -287,9 +342,9 @@ def test_slovenia_equals_numpy_on_its_own_grid(run, shared, make_tile, item, ass
 
 
 PEAK = """
-import resource, sys
+import sys
 from landtide.composite.acquisitions import read_acquisitions
-from landtide.composite.engine import build
+from landtide.composite import engine
 from landtide.core.period import Period
 from landtide.core.study import Composite, Mask
 from landtide.core.tile import Tile
@@ -297,11 +352,13 @@ from landtide.io import manifest
 from landtide.launch.workers import open_pool
 
 items, size, work = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+engine.LARGEST = 256
 tile = Tile("33TVM", "EPSG:32633", (10.0, 0.0, 600000.0, 0.0, -10.0, 5100000.0), (size, size))
 key = manifest.Key(work, "s", "composite", "33TVM", "2021", str(size))
 with open_pool(1, 1, 2**30) as pool, manifest.writing(key, tile=tile, period=Period.of_year(2021)) as out:
-    build(items, tile, 2021, bands=("B04", "B11"), mask=Mask(), settings=Composite(), memory=2**26, out=out, pool=pool)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    engine.build(items, tile, 2021, bands=("B04", "B11"), mask=Mask(), settings=Composite(), memory=2**30, out=out, pool=pool)
+# of this process alone: ru_maxrss would start with the peak of the process that started it
+print(next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024)
 """
 
 
@@ -315,25 +372,23 @@ def test_memory_does_not_grow_with_the_tile(write_raster, tmp_path, item, asset)
         )
         return float(done.stdout)
 
-    small, large = peak(256), peak(1024)  # 16 times the pixels; the cube alone would take 56 MiB more
-    assert large < small + 45, (small, large)
+    small, large = peak(512), peak(1024)  # the cube alone would take 47 MiB more
+    assert large < small + 25, (small, large)
 
 
-def test_a_fully_masked_window_needs_no_band(write_raster, make_tile, tmp_path, item, asset):
-    """Clouds that cover everything save the reading: even a missing band file is not missed."""
+def test_a_fully_masked_block_needs_no_band(run, write_raster, make_tile, tmp_path, item, asset):
+    """Clouds that cover everything save the reading: even pixels that are gone are not missed."""
     tile = make_tile(128, 128)
     assets = {"B04": asset(str(tmp_path / "gone.tif")), "SCL": asset(write_raster("scl", np.full((64, 64), 9, np.uint8), size=20))}
-    uri, target = str(tmp_path / "items.json"), str(tmp_path / "cube.zarr")
-    storage.write_json(uri, {"type": "FeatureCollection", "features": [item("a", "2021-06-01T10:00:00Z", assets)]})
-    periods = Period.of_year(2021).split("P1M")
-    cube.create_cube(target, tile, periods, ("B04",))
-    done = composite_window(
-        Job(target, tile, periods, read_acquisitions(uri, periods, ("B04",), "SCL"), Mask(), Composite(), 1), Window(0, 0, 128, 128)
-    )
-    assert (done.empty, done.seen.tolist()) == (128 * 128, [0])
-    data = tmp_path / "cube.zarr" / "composite" / "c" / "0" / "0" / "0" / "0"
-    if data.exists():  # an all-missing chunk may be left out by Zarr
-        assert done.digests["cube.zarr/composite/c/0/0/0/0"] == hashlib.sha256(data.read_bytes()).hexdigest()
+    with pytest.raises(LandtideError, match="no readable acquisition"):
+        run([item("a", "2021-06-01T10:00:00Z", assets)], tile, mask=Mask())  # a header is always read
+    write_raster("gone", np.zeros((128, 128), np.uint16), blockxsize=64, blockysize=64)
+    data = (tmp_path / "gone.tif").read_bytes()
+    (tmp_path / "gone.tif").write_bytes(data[:2000])  # the header is there, the pixels are not
+    opened, report, _ = run([item("a", "2021-06-01T10:00:00Z", assets)], tile, mask=Mask())
+    assert report["empty"] == 1.0
+    assert report["left_out"] == []
+    assert (opened.read_count(whole(opened)) == 0).all()
 
 
 @pytest.mark.parametrize("method", ["medoid", "geomedian"])

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -224,11 +225,27 @@ def test_assets_of_the_planetary_computer_are_signed_once_for_a_container(tmp_pa
     token.write_text(json.dumps({"msft:expiry": "2030-01-01T00:00:00Z", "token": "sig=abc"}))
     url, served = serve(tmp_path)
     monkeypatch.setattr(api, "TOKENS", f"{url}/token")
-    api._token.cache_clear()
+    monkeypatch.setattr(api, "_TOKENS", {})
     home = "https://sentinel2l2a01.blob.core.windows.net/sentinel2-l2/13/T/DE"
     assert [api.signed(f"{home}/{name}.tif") for name in ("B02", "B04")] == [f"{home}/{name}.tif?sig=abc" for name in ("B02", "B04")]
     assert len(served) == 1
     assert api.signed("https://other.example/B04.tif") == "https://other.example/B04.tif"
+
+
+def test_a_token_is_renewed_before_it_ends(tmp_path: Path, serve, monkeypatch: pytest.MonkeyPatch):
+    token = tmp_path / "token" / "a" / "c"
+    token.parent.mkdir(parents=True)
+    soon, later = (datetime.now(UTC) + timedelta(minutes=minutes) for minutes in (5, 45))
+    token.write_text(json.dumps({"msft:expiry": soon.isoformat(), "token": "sig=old"}))
+    url, served = serve(tmp_path)
+    monkeypatch.setattr(api, "TOKENS", f"{url}/token")
+    monkeypatch.setattr(api, "_TOKENS", {})
+    href = "https://a.blob.core.windows.net/c/B02.tif"
+    assert api.signed(href) == f"{href}?sig=old"
+    token.write_text(json.dumps({"msft:expiry": later.isoformat().replace("+00:00", "Z"), "token": "sig=new"}))
+    assert api.signed(href) == f"{href}?sig=new"
+    assert api.signed(href) == f"{href}?sig=new"
+    assert len(served) == 2
 
 
 def test_server_that_fails_stops_the_run_and_sets_nothing_aside(folder: Path, tmp_path: Path, serve, monkeypatch: pytest.MonkeyPatch):

@@ -1,5 +1,8 @@
 """Which pixels of an acquisition are dropped: cloud, shadow and the like, with their edges."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import rasterio
 from numba import njit
@@ -14,39 +17,80 @@ from landtide.io.raster import read_dataset_on_grid
 SCL_CLOUDS = frozenset({3, 8, 9, 10})
 """Shadow, cloud of medium and high probability, cirrus: they reach beyond their marked pixels. No data (0) and saturated (1) do not."""
 
+STRIPE = 1024
+"""Rows dilated together: what dilation needs beside the codes stays small."""
+
 ROUNDING = 1e-9
 """Share of a length by which a distance may exceed it: 60 m is six pixels of 10 m, whatever binary fractions say."""
 
 
-def read_dropped(dataset: rasterio.DatasetReader, tile: Tile, window: Window, mask: Mask, nodata: float | None) -> np.ndarray:
-    """Return (h, w) bool, True where a window of the tile is dropped.
+@dataclass(frozen=True)
+class Dropped:
+    """Which pixels of an acquisition are dropped, a bit for each pixel of its mask, in a file: memory holds one window of it."""
 
-    Codes are dilated on the mask's own pixels, with those around the window, and then brought to the tile (nearest): the result does not
-    depend on how the tile is cut. Pixels without a code (outside the raster, no data) are dropped and not dilated.
+    path: Path
+    grid: Tile
+    """The mask's own grid, or the tile's where the mask is in another projection."""
+
+    rows: tuple[int, int]
+    """Rows of the grid that the file holds."""
+
+    def window(self, tile: Tile, window: Window) -> np.ndarray:
+        """Return a window of the tile, (h, w) bool, nearest; pixels outside the mask are dropped."""
+        rows, columns = _nearest(tile, self.grid, window)
+        inside = (rows >= self.rows[0]) & (rows < self.rows[1])
+        if not inside.any():
+            return np.ones((len(rows), len(columns)), bool)
+        top, bottom = int(rows[inside].min()), int(rows[inside].max()) + 1
+        stride = (self.grid.shape[1] + 7) // 8
+        with self.path.open("rb") as file:
+            file.seek((top - self.rows[0]) * stride)
+            packed = np.frombuffer(file.read((bottom - top) * stride), np.uint8).reshape(bottom - top, stride)
+        dropped = np.unpackbits(packed, axis=1, count=self.grid.shape[1]).view(bool)
+        on_tile = dropped[np.ix_(np.clip(rows - top, 0, bottom - top - 1), np.clip(columns, 0, self.grid.shape[1] - 1))]
+        on_tile[~inside] = True
+        on_tile[:, (columns < 0) | (columns >= self.grid.shape[1])] = True
+        return on_tile
+
+
+def note_dropped(
+    dataset: rasterio.DatasetReader, tile: Tile, rows: tuple[int, int], mask: Mask, nodata: float | None, path: Path
+) -> Dropped:
+    """Read a mask once and write into a file which pixels it drops in some rows of the tile.
+
+    Codes are dilated on the mask's own pixels, with those around the rows, so the result does not depend on how the tile is cut. Pixels
+    without a code (outside the raster, no data) are dropped and not dilated.
     """
     grid = _mask_grid(dataset, tile, mask.dilate)
-    rows, columns = _nearest(tile, grid, window)
     reach = disk(mask.dilate, height=abs(grid.transform[4]), width=abs(grid.transform[0]))
-    halo_rows, halo_columns = len(reach) // 2, int(reach.max())
-    top, left = int(rows.min()) - halo_rows, int(columns.min()) - halo_columns
-    area = Window(left, top, int(columns.max()) + halo_columns + 1 - left, int(rows.max()) + halo_rows + 1 - top)
+    halo = len(reach) // 2
+    needed = _nearest(tile, grid, Window(0, rows[0], 1, rows[1] - rows[0]))[0]
+    first, last = max(int(needed.min()), 0), min(int(needed.max()) + 1, grid.shape[0])
+    if last <= first:
+        path.write_bytes(b"")
+        return Dropped(path, grid, (0, 0))
+    top = max(first - halo, 0)
+    area = Window(0, top, grid.shape[1], min(last + halo, grid.shape[0]) - top)
     codes = read_dataset_on_grid(dataset, grid, area, fill=0 if nodata is None else nodata, nodata=nodata)
-    dropped = drop_codes(codes, mask, reach)
-    if nodata is not None:
-        dropped |= codes == nodata
-    on_tile = np.ascontiguousarray(dropped[np.ix_(rows - top, columns - left)])
-    on_tile[(rows < 0) | (rows >= grid.shape[0])] = True
-    on_tile[:, (columns < 0) | (columns >= grid.shape[1])] = True
-    return on_tile
+    with path.open("wb") as file:
+        for start in range(first, last, STRIPE):
+            stop = min(start + STRIPE, last)
+            above, under = max(start - halo, top), min(stop + halo, top + len(codes))
+            part = codes[above - top : under - top]
+            dropped = drop_codes(part, mask, reach, nodata)
+            if nodata is not None:
+                dropped |= part == nodata
+            file.write(np.packbits(dropped[start - above : stop - above], axis=1).tobytes())
+    return Dropped(path, grid, (first, last))
 
 
-def drop_codes(codes: np.ndarray, mask: Mask, reach: np.ndarray) -> np.ndarray:
+def drop_codes(codes: np.ndarray, mask: Mask, reach: np.ndarray, nodata: float | None = None) -> np.ndarray:
     """Return (H, W) bool, True where a code is dropped or lies within reach of one that spreads."""
-    spreading = SCL_CLOUDS.intersection(mask.drop) if band_id(mask.asset) == SCL else set(mask.drop)
+    spreading = (SCL_CLOUDS.intersection(mask.codes) if band_id(mask.asset) == SCL else set(mask.codes)) - {nodata}
     dropped = np.isin(codes, sorted(spreading))
     if dropped.any() and len(reach) > 1:
         dropped = dilate(dropped, reach)
-    resting = sorted(set(mask.drop) - spreading)
+    resting = sorted(set(mask.codes) - spreading)
     return dropped | np.isin(codes, resting) if resting else dropped
 
 

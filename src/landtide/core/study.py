@@ -97,8 +97,25 @@ class Mask(Section):
     drop: list[int] = [0, 1, 3, 8, 9, 10]
     """No data, saturated, cloud shadow, cloud (medium, high), cirrus; not 2 and 7 (they hit dark conifers and water) nor 11 (snow)."""
 
+    bits: list[Annotated[int, Field(ge=0, le=7)]] | None = None
+    """Of a bit mask such as HLS's Fmask (1 cloud, 2 beside cloud, 3 shadow, 4 snow, 5 water): a pixel with any of these bits is dropped.
+    In place of ``drop``."""
+
     dilate: Length = Field(60.0, validate_default=True)
     """Cloud edges and shadows reach beyond what SCL marks; 60 m is three of its 20 m pixels."""
+
+    @property
+    def codes(self) -> list[int]:
+        """Codes that are dropped: ``drop``, or every byte with one of ``bits``."""
+        if self.bits is None:
+            return self.drop
+        return [code for code in range(256) if any(code >> bit & 1 for bit in self.bits)]
+
+    @model_validator(mode="after")
+    def _bits_or_codes(self) -> "Mask":
+        if self.bits is not None and "drop" in self.model_fields_set:
+            raise ValueError("give mask.drop (codes) or mask.bits (of a bit mask), not both")
+        return self
 
 
 class OldMap(Section):

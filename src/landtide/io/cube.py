@@ -5,8 +5,10 @@ behind each composite before gaps were filled. A chunk holds all times and bands
 the whole series of a pixel.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -105,6 +107,7 @@ def create_cube(uri: str, tile: Tile, periods: list[Period], bands: tuple[str, .
     rows, columns = tile.shape
     group = zarr.create_group(
         store,
+        overwrite=True,
         zarr_format=3,
         attributes={
             "tile": tile.to_dict(),
@@ -158,24 +161,115 @@ def _create_coordinates(group: zarr.Group, tile: Tile, periods: list[Period], ba
     )
 
 
+class CubeWriter:
+    """Write a cube region by region, in raster order; a chunk is written when its last pixel has come.
+
+    Regions need not be aligned to chunks: of chunks that are cut, the parts wait in memory, at most one row of chunks.
+    """
+
+    def __init__(self, uri: str, rows: tuple[int, int]) -> None:
+        """Open a cube that exists for writing some of its rows.
+
+        Raises LandtideError where the rows cut a chunk: two writers of one chunk would undo each other's work.
+        """
+        self._uri = uri
+        self._store = HashingStore(open_store(uri))
+        group = zarr.open_group(self._store, mode="r+", zarr_format=3)
+        composite, count = group["composite"], group["count"]
+        assert isinstance(composite, zarr.Array)
+        assert isinstance(count, zarr.Array)
+        self._composite, self._count = composite, count
+        self._shape = (composite.shape[2], composite.shape[3])
+        if rows[0] % CHUNK or (rows[1] % CHUNK and rows[1] != self._shape[0]):
+            raise LandtideError(f"rows {rows} cut a chunk of {CHUNK} pixels")
+        self._waiting: dict[tuple[int, int], tuple[np.ndarray, np.ndarray, int]] = {}
+
+    def write(self, region: Window, composite: np.ndarray, count: np.ndarray) -> list[Callable[[], None]]:
+        """Take a region, (T, B, h, w) int16 and (T, h, w) uint8; return the acts that write what is complete.
+
+        The acts are independent of each other and may run in threads; they use the arrays given, which must not change before.
+        """
+        rows, columns = _slices(region)
+        inner_rows, inner_columns = _whole_chunks(rows, self._shape[0]), _whole_chunks(columns, self._shape[1])
+        acts = []
+        for top in range(rows.start // CHUNK * CHUNK, rows.stop, CHUNK):
+            for left in range(columns.start // CHUNK * CHUNK, columns.stop, CHUNK):
+                down, across = slice(top, min(top + CHUNK, self._shape[0])), slice(left, min(left + CHUNK, self._shape[1]))
+                if not (_within(down, inner_rows) and _within(across, inner_columns)):
+                    acts += self._join(rows, columns, down, across, composite, count)
+        for top in range(inner_rows.start, inner_rows.stop, CHUNK):
+            down = slice(top, min(top + CHUNK, inner_rows.stop))
+            ours = (slice(down.start - rows.start, down.stop - rows.start), _moved(inner_columns, columns.start))
+            acts.append(partial(self._put, down, inner_columns, composite[:, :, *ours], count[:, *ours]))
+        return [act for act in acts if act is not None]
+
+    @property
+    def waiting(self) -> int:
+        """Chunks of which some pixels have come."""
+        return len(self._waiting)
+
+    def close(self) -> dict[str, str]:
+        """Return the digests of the chunks written, by name relative to the cube's folder."""
+        if self._waiting:
+            raise LandtideError(f"cube {self._uri}: {len(self._waiting)} chunks have not received all their pixels")
+        return _named(self._uri, self._store.digests)
+
+    def _join(
+        self, rows: slice, columns: slice, down: slice, across: slice, composite: np.ndarray, count: np.ndarray
+    ) -> list[Callable[[], None]]:
+        """Copy a region's part of a chunk to those that wait; return the act that writes the chunk where it is now complete."""
+        y, x = (
+            slice(max(rows.start, down.start), min(rows.stop, down.stop)),
+            slice(max(columns.start, across.start), min(columns.stop, across.stop)),
+        )
+        key, size = (down.start, across.start), (down.stop - down.start, across.stop - across.start)
+        if key not in self._waiting:
+            steps, bands = composite.shape[:2]
+            self._waiting[key] = (np.empty((steps, bands, *size), np.int16), np.empty((steps, *size), np.uint8), size[0] * size[1])
+        values, counts, left = self._waiting[key]
+        there, here = (_moved(y, down.start), _moved(x, across.start)), (_moved(y, rows.start), _moved(x, columns.start))
+        values[:, :, *there], counts[:, *there] = composite[:, :, *here], count[:, *here]
+        left -= (y.stop - y.start) * (x.stop - x.start)
+        if left:
+            self._waiting[key] = (values, counts, left)
+            return []
+        del self._waiting[key]
+        return [partial(self._put, down, across, values, counts)]
+
+    def _put(self, rows: slice, columns: slice, composite: np.ndarray, count: np.ndarray) -> None:
+        if rows.stop > rows.start and columns.stop > columns.start:
+            self._composite[:, :, rows, columns] = composite
+            self._count[:, rows, columns] = count
+
+
+def _whole_chunks(span: slice, end: int) -> slice:
+    """Return the part of a span that consists of whole chunks; the last chunk of the cube may be short."""
+    start = -(-span.start // CHUNK) * CHUNK
+    stop = span.stop if span.stop == end else span.stop // CHUNK * CHUNK
+    return slice(start, max(start, stop))
+
+
+def _within(inner: slice, outer: slice) -> bool:
+    return bool(outer.start <= inner.start and inner.stop <= outer.stop)
+
+
+def _moved(span: slice, start: int) -> slice:
+    return slice(span.start - start, span.stop - start)
+
+
 def write_window(uri: str, window: Window, composite: np.ndarray, count: np.ndarray) -> dict[str, str]:
     """Write one window, (T, B, h, w) int16 and (T, h, w) uint8; return the digests of its chunks.
 
-    Raises LandtideError where the window cuts a chunk: two writers of one chunk would undo each other's work.
+    Raises LandtideError where the window cuts a chunk.
     """
-    store = HashingStore(open_store(uri))
-    group = zarr.open_group(store, mode="r+", zarr_format=3)
-    rows, columns = _slices(window)
-    array = group["composite"]
-    assert isinstance(array, zarr.Array)
-    edges = ((rows.start, rows.stop, array.shape[2]), (columns.start, columns.stop, array.shape[3]))
-    if any(start % CHUNK or (stop % CHUNK and stop != whole) for start, stop, whole in edges):
+    rows, _ = _slices(window)
+    writer = CubeWriter(uri, (rows.start, rows.stop))
+    acts = writer.write(window, composite, count)
+    if writer.waiting:
         raise LandtideError(f"window {window} cuts a chunk of {CHUNK} pixels")
-    array[:, :, rows, columns] = composite
-    counts = group["count"]
-    assert isinstance(counts, zarr.Array)
-    counts[:, rows, columns] = count
-    return _named(uri, store.digests)
+    for act in acts:
+        act()
+    return writer.close()
 
 
 def open_cube(uri: str) -> Cube:

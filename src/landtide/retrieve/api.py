@@ -1,7 +1,8 @@
 """STAC APIs: the public providers by name, any other by URL."""
 
-import time
+import threading
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,8 +40,8 @@ PROVIDERS = {
 }
 
 TOKENS = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
-TOKEN_LIFE = 1200
-"""Seconds for which a read token of the Planetary Computer is used; they live for 45 minutes or more."""
+TOKEN_MARGIN = timedelta(minutes=10)
+"""A read token is renewed this long before it ends: the reads that began with it must end, too."""
 
 PAGE = 100
 """Items a request: providers refuse more, or answer slowly."""
@@ -87,13 +88,22 @@ def signed(href: str) -> str:
     if not parts.netloc.endswith(".blob.core.windows.net") or parts.query:
         return href
     account, container = parts.netloc.split(".")[0], parts.path.lstrip("/").split("/")[0]
-    return f"{href}?{_token(account, container, int(time.time() // TOKEN_LIFE))}"
+    return f"{href}?{_token(account, container)}"
 
 
-@lru_cache(maxsize=16)
-def _token(account: str, container: str, age: int) -> str:
-    """Return a read token; ``age`` makes the cache forget it before it ends."""
-    return str(storage.read_json(f"{TOKENS}/{account}/{container}")["token"])
+_TOKENS: dict[tuple[str, str], tuple[str, datetime]] = {}
+_TOKENS_LOCK = threading.Lock()
+
+
+def _token(account: str, container: str) -> str:
+    """Return a read token that lives for `TOKEN_MARGIN` at least, asked for anew where the one at hand does not."""
+    with _TOKENS_LOCK:  # one request, however many threads read
+        token, expiry = _TOKENS.get((account, container), ("", datetime.min.replace(tzinfo=UTC)))
+        if expiry - datetime.now(UTC) < TOKEN_MARGIN:
+            answer = storage.read_json(f"{TOKENS}/{account}/{container}")
+            token, expiry = str(answer["token"]), datetime.fromisoformat(str(answer["msft:expiry"]).replace("Z", "+00:00"))
+            _TOKENS[account, container] = token, expiry
+        return token
 
 
 def _line(error: Exception) -> str:

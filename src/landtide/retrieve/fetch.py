@@ -209,7 +209,7 @@ def _verdicts(
                 {role: stated[one.item.id][name].scale for role, name in roles.items()},
                 nodata,
                 mask=numbers[mask] if mask else None,
-                drop=study.mask.drop if study.mask else [],
+                drop=study.mask.codes if study.mask else [],
             )
         )
     return {look.id: verdict for look, verdict in zip(seen, offset_in_pixels(seen, masked=mask is not None), strict=True)}
