@@ -5,8 +5,10 @@ import hashlib
 import json
 import mimetypes
 import os
+import random
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -29,6 +31,17 @@ HTTP_TIMEOUT = (10, 120)
 
 TRANSFER = TransferConfig(multipart_threshold=64 * 2**20, multipart_chunksize=32 * 2**20, max_concurrency=8)
 """Most objects of a run lie below 64 MiB: one request instead of three (create, part, complete) each."""
+
+STREAM_PIECE = 4 * 2**20
+"""Bytes read at once from a store."""
+
+STREAM_ATTEMPTS = 5
+STREAM_ERRORS = (
+    botocore.exceptions.IncompleteReadError,
+    botocore.exceptions.ReadTimeoutError,
+    botocore.exceptions.ResponseStreamingError,
+)
+"""A body that ends before its length, or stalls."""
 
 MEDIA_TYPES = {
     ".js": "text/javascript",
@@ -191,7 +204,11 @@ def upload(local: Path, uri: str) -> None:
     if path is None:
         bucket, key = _writable_s3(uri)
         with s3_errors(uri):
-            s3_client().upload_file(str(local), bucket, key, Config=TRANSFER, ExtraArgs={"ContentType": content_type(uri)})
+            if local.stat().st_size < TRANSFER.multipart_threshold:  # past the transfer manager, whose threads and copies cost a third
+                with local.open("rb") as file:
+                    s3_client().put_object(Bucket=bucket, Key=key, Body=file, ContentType=content_type(uri))
+            else:
+                s3_client().upload_file(str(local), bucket, key, Config=TRANSFER, ExtraArgs={"ContentType": content_type(uri)})
         return
     with _temporary(path) as temporary:
         shutil.copyfile(local, temporary)
@@ -208,7 +225,7 @@ def download(uri: str, local: Path) -> None:
         elif uri.startswith("s3://"):
             bucket, key = split_s3(uri)
             with s3_errors(uri):
-                s3_client().download_file(bucket, key, str(temporary), Config=TRANSFER)
+                _download_s3(bucket, key, temporary)
         else:
             _download_http(uri, temporary)
         temporary.replace(local)
@@ -335,6 +352,8 @@ def aws_session() -> boto3.session.Session:
 def s3_client() -> Any:
     """Return the S3 client of this process; the endpoint comes from AWS_ENDPOINT_URL (or AWS_ENDPOINT_URL_S3) as boto3 reads it."""
     config = Config(retries={"max_attempts": 6, "mode": "standard"}, max_pool_connections=16, connect_timeout=10, read_timeout=120)
+    # Every object's SHA-256 stands in its manifest; a second checksum in transport would cost as much time as the transport itself.
+    config = config.merge(Config(request_checksum_calculation="when_required", response_checksum_validation="when_required"))
     session = aws_session()
     client = session.client("s3", config=config, region_name=session.region_name or "us-east-1")
     if custom_endpoint(client):
@@ -395,6 +414,24 @@ def _writable_s3(uri: str) -> tuple[str, str]:
     if not uri.startswith("s3://"):
         raise InputError(f"{uri} cannot be written: results go to a folder or to s3://")
     return split_s3(uri)
+
+
+def _download_s3(bucket: str, key: str, local: Path) -> None:
+    """Fetch an object in one stream where it is small, in parallel ranges where it is large; a stream that breaks is begun again."""
+    for attempt in range(STREAM_ATTEMPTS):
+        answer = s3_client().get_object(Bucket=bucket, Key=key)
+        if answer["ContentLength"] >= TRANSFER.multipart_threshold:
+            answer["Body"].close()
+            s3_client().download_file(bucket, key, str(local), Config=TRANSFER)
+            return
+        try:
+            with local.open("wb") as file:
+                shutil.copyfileobj(answer["Body"], file, STREAM_PIECE)
+            return
+        except STREAM_ERRORS:
+            if attempt == STREAM_ATTEMPTS - 1:
+                raise
+            time.sleep(random.uniform(0, 0.5 * 2**attempt))
 
 
 def _download_http(uri: str, local: Path) -> None:
