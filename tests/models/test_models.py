@@ -15,7 +15,14 @@ from landtide.io import table
 from landtide.train import TrainSpec
 from landtide.train.job import train
 
-QUICK = {"svm": {"c": 10.0, "gamma": 1.0}, "forest": {"trees": 20}, "lstm": {"epochs": 3, "hidden": 16, "batch": 32}}
+QUICK = {
+    "svm": {"c": 10.0, "gamma": 1.0},
+    "forest": {"trees": 20},
+    "lstm": {"epochs": 3, "hidden": 16, "batch": 32},
+    "tempcnn": {"epochs": 10, "filters": 16, "dense": 64, "batch": 32},
+    "ltae": {"epochs": 12, "learning_rate": 5e-3, "width": 32, "heads": 4, "dense": 32, "batch": 32},
+    "transformer": {"epochs": 12, "learning_rate": 5e-3, "width": 32, "layers": 1, "batch": 32},
+}
 
 
 def fitted(name: str, samples: SampleSet, folder: Path, classes: int = 5) -> models.TrainedModel:
@@ -135,21 +142,6 @@ def test_a_card_of_another_format_is_refused(trained: dict[str, models.TrainedMo
 def test_wrong_settings_are_named(name: str, settings: dict[str, object], line: str) -> None:
     with pytest.raises(InputError, match=line):
         models.config(name, settings)
-
-
-def test_an_lstm_ignores_what_stands_at_missing_steps() -> None:
-    import torch
-
-    from landtide.models import lstm
-
-    torch.manual_seed(0)
-    module = models.build("lstm", channels=3, steps=6, classes=4, seen=[1, 2, 3, 4]).eval()
-    assert isinstance(module, lstm.Lstm)
-    x, doy = torch.randn(5, 6, 3), torch.full((5, 6), 100.0)
-    mask = torch.rand(5, 6) > 0.4
-    other = torch.where(mask.unsqueeze(-1), x, torch.randn(5, 6, 3))
-    with torch.no_grad():
-        torch.testing.assert_close(module(x, mask, doy), module(other, mask, doy))
 
 
 def test_the_card_keeps_the_settings_that_were_used(trained: dict[str, models.TrainedModel]) -> None:

@@ -28,6 +28,9 @@ QUICK: dict[str, dict[str, Any]] = {
     "svm": {"tune_samples": 200},
     "forest": {"trees": 20},
     "lstm": {"epochs": 4, "hidden": 16, "batch": 32},
+    "tempcnn": {"epochs": 10, "filters": 16, "dense": 64, "batch": 32},
+    "ltae": {"epochs": 4, "width": 32, "heads": 4, "dense": 32, "batch": 32},
+    "transformer": {"epochs": 4, "width": 32, "layers": 1, "batch": 32},
 }
 
 
@@ -67,7 +70,7 @@ def test_the_same_spec_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", models.NAMES)
 def test_wrong_labels_are_outvoted(name: str, tmp_path: Path) -> None:
-    settings = {**QUICK[name], **({"epochs": 15} if name == "lstm" else {})}
+    settings = {**QUICK[name], **({"epochs": 15} if name in models.NETWORKS else {})}
     samples = phenology.samples(200, wrong=0.25, draws=3, years=(2018, 2019, 2020))
     folder = train(spec_for(samples, tmp_path, name, settings=settings))
     assert accuracy(folder) > 0.93

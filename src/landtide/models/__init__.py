@@ -16,9 +16,10 @@ from landtide.core.legend import Legend
 from landtide.io import storage
 from landtide.models.card import Card, standardise
 
-NAMES = ("svm", "forest", "lstm")
-NETWORKS = ("lstm",)
+NETWORKS = ("lstm", "tempcnn", "ltae", "transformer")
 """Those that the training loop trains."""
+
+NAMES = ("svm", "forest", *NETWORKS)
 
 CARD = "model.json"
 
@@ -138,6 +139,11 @@ def config(name: str, settings: dict[str, Any]) -> Any:
     return kind(**settings)
 
 
+def optimisation(name: str) -> dict[str, Any]:
+    """Return where a network's optimisation differs from the training loop's defaults."""
+    return dict(_module(name).OPTIMISATION) if name in NETWORKS else {}
+
+
 def unknown_setting(name: str, key: str, known: list[str]) -> str:
     """Return the line that names the nearest setting of a model."""
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
@@ -176,7 +182,10 @@ def save(model: TrainedModel, folder: Path) -> list[Path]:
 
 
 def load(folder_uri: str) -> TrainedModel:
-    """Read a model from its folder. Raises FileNotFoundError where there is none, LandtideError where its format is unknown."""
+    """Read a model from its folder.
+
+    Raises FileNotFoundError where there is none, LandtideError where its format is unknown, or a file cut off or damaged.
+    """
     data = storage.read_bytes(storage.join(folder_uri, CARD))
     card = Card.from_json(data, folder_uri)
     module = _module(card.name)

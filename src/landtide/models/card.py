@@ -19,7 +19,7 @@ class Card:
     """What a model was made from and what its outputs mean."""
 
     name: str
-    """Architecture: ``svm``, ``forest``, ``lstm``."""
+    """Architecture: one of `landtide.models.NAMES`."""
 
     settings: dict[str, Any]
     """Fields of the architecture's config."""
@@ -56,8 +56,11 @@ class Card:
 
     @classmethod
     def from_json(cls, data: bytes, where: str) -> "Card":
-        """Read model.json. Raises LandtideError where it is of another format: its fields would mean something else."""
-        record = json.loads(data)
+        """Read model.json. Raises LandtideError where it is cut off, or of another format: its fields would mean something else."""
+        try:
+            record = json.loads(data)
+        except ValueError as error:
+            raise LandtideError(f"model {where}: model.json ({len(data)} bytes) is cut off or damaged ({error}): train it again") from None
         if record.get("format") != FORMAT:
             raise LandtideError(f"model {where} has format {record.get('format')!r}, this landtide reads {FORMAT}: train it again")
         return cls(

@@ -2,14 +2,19 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from landtide.models.card import Card
+from landtide.models.layers import DATED, Unseen, dated
 from landtide.models.network import FILES, Network, restore
 
-__all__ = ["FILES", "Config", "Lstm", "build", "load"]
+__all__ = ["FILES", "OPTIMISATION", "Config", "Lstm", "build", "load"]
+
+OPTIMISATION: dict[str, Any] = {}
+"""Where it differs from the loop's defaults: nowhere, since those were found on it."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class Lstm(nn.Module):
 
     def __init__(self, config: Config, *, channels: int, steps: int, classes: int, seen: list[int]) -> None:
         super().__init__()
-        inputs = channels + 3  # validity, sine and cosine of the day
+        inputs = channels + DATED
         self.embed = nn.Sequential(nn.Linear(inputs, config.hidden), nn.LayerNorm(config.hidden), nn.ReLU())
         self.lstm = nn.LSTM(config.hidden, config.hidden, config.layers, batch_first=True, bidirectional=True)
         self.norm = nn.LayerNorm(2 * config.hidden)
@@ -76,9 +81,7 @@ class Lstm(nn.Module):
         self.branch = TemporalConvolution(inputs, steps, config.convolution) if config.convolution else None
         width = 4 * config.hidden + 2 * config.convolution
         self.head = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(width, classes))
-        unseen = torch.ones(classes, dtype=torch.bool)
-        unseen[torch.tensor(seen) - 1] = False
-        self.register_buffer("unseen", unseen)
+        self.known = Unseen(classes, seen)
 
     def forward(self, x: Tensor, mask: Tensor, doy: Tensor) -> Tensor:
         """Return logits (B, K).
@@ -87,14 +90,12 @@ class Lstm(nn.Module):
         mask  (B, T) bool, True = observed
         doy   (B, T) day of year
         """
-        angle = doy.to(x.dtype) * (2 * torch.pi / 365.25)
-        seen = mask.unsqueeze(-1)
-        dated = torch.cat([x * seen, seen.to(x.dtype), angle.sin().unsqueeze(-1), angle.cos().unsqueeze(-1)], dim=2)  # (B, T, C+3)
-        states = self.norm(self.lstm(self.embed(dated))[0])  # (B, T, 2H)
+        inputs = dated(x, mask, doy)  # (B, T, C+3)
+        states = self.norm(self.lstm(self.embed(inputs))[0])  # (B, T, 2H)
         parts = [self.pool(states, mask), states.mean(dim=1)]
         if self.branch is not None:
-            parts.append(self.branch(dated))
-        logits: Tensor = self.head(torch.cat(parts, dim=1)).masked_fill(self.unseen, -torch.inf)  # (B, K)
+            parts.append(self.branch(inputs))
+        logits: Tensor = self.known(self.head(torch.cat(parts, dim=1)))  # (B, K)
         return logits
 
 
@@ -104,7 +105,5 @@ def build(config: Config, *, channels: int, steps: int, classes: int, seen: list
 
 
 def load(card: Card, files: dict[str, bytes]) -> Network:
-    """Read a network from its file."""
-    config = Config(**card.settings)
-    module = build(config, channels=len(card.bands), steps=card.steps, classes=len(card.legend), seen=list(card.classes_seen))
-    return restore(module, files)
+    """Read a network from its files."""
+    return restore(build, Config(**card.settings), card, files)

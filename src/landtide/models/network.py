@@ -1,18 +1,28 @@
 """A torch module as a scorer: what every network shares."""
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from landtide.core.errors import LandtideError
+from landtide.models.card import Card
 from landtide.models.series import pad, padded_blocks
 
 FILES = ("weights.safetensors",)
 BLOCK = 1024
 """Pixels a forward pass: its states stay in the cache; 8192 run at half the speed."""
+
+
+class Builder(Protocol):
+    """The ``build`` of a network's file."""
+
+    def __call__(self, config: Any, *, channels: int, steps: int, classes: int, seen: list[int]) -> nn.Module: ...
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,19 @@ def split_mask(x: np.ndarray) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(np.where(missing, np.float32(0), x)), torch.from_numpy(~missing.all(axis=2))
 
 
-def restore(module: nn.Module, files: dict[str, bytes]) -> Network:
-    """Fill a module with stored weights."""
-    module.load_state_dict(load_tensors(files[FILES[0]]))
+def restore(build: Builder, config: Any, card: Card, files: dict[str, bytes]) -> Network:
+    """Build the network of a card and fill it with stored weights.
+
+    Raises LandtideError where the file is cut off or holds the weights of another network.
+    """
+    module = build(config, channels=len(card.bands), steps=card.steps, classes=len(card.legend), seen=list(card.classes_seen))
+    try:
+        module.load_state_dict(load_tensors(files[FILES[0]]))
+    except SafetensorError as error:
+        raise LandtideError(
+            f"model file {FILES[0]} ({len(files[FILES[0]])} bytes) is cut off or damaged ({error}): train it again"
+        ) from None
+    except RuntimeError as error:
+        first = " ".join(str(error).split())
+        raise LandtideError(f"model file {FILES[0]} holds the weights of another network than model.json names: {first}") from None
     return Network(module.eval())

@@ -105,4 +105,6 @@ def split_settings(model: str, settings: dict[str, Any]) -> tuple[Any, Optimisat
             raise InputError(models.unknown_setting(model, key, known))
         if key in loop_fields:
             models.check_type(model, key, value, loop_fields[key].type)
-    return models.config(model, own), Optimisation(**{key: value for key, value in settings.items() if key in loop_fields})
+    return models.config(model, own), Optimisation(
+        **{**models.optimisation(model), **{key: value for key, value in settings.items() if key in loop_fields}}
+    )

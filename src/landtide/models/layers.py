@@ -1,0 +1,52 @@
+"""Layers that several networks share: dated inputs, the encoding of dates, and classes that were never seen."""
+
+import torch
+from torch import Tensor, nn
+
+DATED = 3
+"""Channels that `dated` adds: validity, sine and cosine of the day of year."""
+
+PERIOD = 1000.0
+"""Longest wavelength of the date encoding over 2 pi, in days: a year then turns its slowest pair of channels by 21 degrees at least.
+Source: Sainte Fare Garnot & Landrieu 2020, arXiv:2007.00586 (tau = 1000)."""
+
+
+def dated(x: Tensor, mask: Tensor, doy: Tensor) -> Tensor:
+    """Return (B, T, C+3): values with 0 at missing steps, validity, sine and cosine of the day of year."""
+    angle = doy.to(x.dtype) * (2 * torch.pi / 365.25)
+    seen = mask.unsqueeze(-1)
+    return torch.cat([x * seen, seen.to(x.dtype), angle.sin().unsqueeze(-1), angle.cos().unsqueeze(-1)], dim=2)
+
+
+class DateEncoding(nn.Module):
+    """Sines and cosines of the day of year at wavelengths from 2 pi to 2 pi x 1000 days.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762, with days in place of positions.
+    """
+
+    rate: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        even = torch.arange(0, width, 2) / width
+        self.register_buffer("rate", PERIOD**-even, persistent=False)
+        self.width = width
+
+    def forward(self, doy: Tensor) -> Tensor:
+        angle = doy.to(self.rate.dtype).unsqueeze(-1) * self.rate  # (B, T) -> (B, T, D/2)
+        return torch.stack([angle.sin(), angle.cos()], dim=3).flatten(2)[..., : self.width]  # (B, T, D)
+
+
+class Unseen(nn.Module):
+    """Give classes that had no sample the logit of probability 0."""
+
+    unseen: Tensor
+
+    def __init__(self, classes: int, seen: list[int]) -> None:
+        super().__init__()
+        unseen = torch.ones(classes, dtype=torch.bool)
+        unseen[torch.tensor(seen) - 1] = False
+        self.register_buffer("unseen", unseen)
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return logits.masked_fill(self.unseen, -torch.inf)  # (B, K)

@@ -1,0 +1,120 @@
+"""A transformer encoder over the observations of a pixel, which knows their days of year and skips missing ones.
+
+Sources: Vaswani et al. 2017, arXiv:1706.03762; for pixel series Russwurm & Koerner 2020, doi:10.1016/j.isprsjprs.2020.06.006.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from landtide.core.errors import InputError
+from landtide.models.card import Card
+from landtide.models.layers import DATED, DateEncoding, Unseen, dated
+from landtide.models.network import FILES, Network, restore
+
+__all__ = ["FILES", "OPTIMISATION", "Config", "Transformer", "build", "load"]
+
+OPTIMISATION: dict[str, Any] = {"learning_rate": 1e-3}
+"""Where it differs from the loop's defaults: attention diverges at rates that an LSTM bears."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the network."""
+
+    width: int = 64
+    """Channels of a step, as in the tuned model of BreizhCrops."""
+
+    layers: int = 3
+    heads: int = 4
+    dense: int = 128
+    """Units of each layer's feed-forward part."""
+
+    context: int = 3
+    """Steps, odd, that the embedding of one step sees: slopes come for free, and attention need not learn them."""
+
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads or self.context % 2 == 0:
+            raise InputError(
+                f"model 'transformer': width = {self.width} must be a multiple of heads = {self.heads}, and context = {self.context} odd"
+            )
+
+
+class Attention(nn.Module):
+    """Self-attention over the steps that were observed."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.project = nn.Linear(width, 3 * width)
+        self.join = nn.Linear(width, width)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        count, steps, width = states.shape
+        q, k, v = self.project(states).view(count, steps, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (B, T, 3D) -> 3 x (B, h, T, D/h)
+        bias = torch.zeros_like(mask, dtype=states.dtype).masked_fill(~mask, -1e4)[:, None, None]  # (B, 1, 1, T)
+        drop = self.dropout if self.training else 0.0
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=drop)  # (B, h, T, D/h)
+        joined: Tensor = self.join(mixed.transpose(1, 2).reshape(count, steps, width))
+        return joined
+
+
+class Layer(nn.Module):
+    """Attention and feed-forward part, each normalised before and added to its input."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.before_attention, self.before_dense = nn.LayerNorm(config.width), nn.LayerNorm(config.width)
+        self.attend = Attention(config.width, config.heads, config.dropout)
+        self.dense = nn.Sequential(
+            nn.Linear(config.width, config.dense), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(config.dense, config.width)
+        )
+        self.drop = nn.Dropout(config.dropout)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        states = states + self.drop(self.attend(self.before_attention(states), mask))
+        added: Tensor = states + self.drop(self.dense(self.before_dense(states)))
+        return added
+
+
+class Transformer(nn.Module):
+    """The network: dated, masked inputs; encoder; mean and maximum over the observed steps; head over the classes."""
+
+    def __init__(self, config: Config, *, channels: int, steps: int, classes: int, seen: list[int]) -> None:
+        super().__init__()
+        self.embed = nn.Conv1d(channels + DATED, config.width, config.context, padding=config.context // 2)
+        self.date = DateEncoding(config.width)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.width)
+        self.head = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(2 * config.width, classes))
+        self.known = Unseen(classes, seen)
+
+    def forward(self, x: Tensor, mask: Tensor, doy: Tensor) -> Tensor:
+        """Return logits (B, K).
+
+        x     (B, T, C) standardised; what stands at missing steps does not matter
+        mask  (B, T) bool, True = observed
+        doy   (B, T) day of year
+        """
+        states = self.embed(dated(x, mask, doy).transpose(1, 2)).transpose(1, 2) + self.date(doy)  # (B, T, C+3) -> (B, T, D)
+        for layer in self.layers:
+            states = layer(states, mask)
+        states, seen = self.norm(states), mask.unsqueeze(-1)
+        mean = (states * seen).sum(dim=1) / seen.sum(dim=1).clamp(min=1)  # (B, T, D) -> (B, D)
+        highest = states.masked_fill(~seen, -1e4).amax(dim=1)
+        logits: Tensor = self.known(self.head(torch.cat([mean, highest], dim=1)))  # (B, 2D) -> (B, K)
+        return logits
+
+
+def build(config: Config, *, channels: int, steps: int, classes: int, seen: list[int]) -> Transformer:
+    """Return an untrained network."""
+    return Transformer(config, channels=channels, steps=steps, classes=classes, seen=seen)
+
+
+def load(card: Card, files: dict[str, bytes]) -> Network:
+    """Read a network from its files."""
+    return restore(build, Config(**card.settings), card, files)
