@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from made import Quiet, RecordedApi
 
-from landtide.retrieve import api, digest, search
+from landtide.retrieve import api, digest, folder, search, series
 
 
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
     """Let no test see what another has read under the same address."""
     yield
-    for remembered in (search.catalog_items, api._search, digest._head, digest._remote_source):
+    for remembered in (search.catalog_items, api._search, digest._head, digest._remote_source, folder._products, series._read):
         remembered.cache_clear()
 
 

@@ -74,7 +74,7 @@ def test_mgrs_names_of_an_api_give_full_tiles(tmp_path: Path):
 
 
 def test_catalog_extent_of_an_api_is_refused(tmp_path: Path):
-    with pytest.raises(InputError, match="catalog-extent needs a static catalog"):
+    with pytest.raises(InputError, match=r"catalog-extent needs source\.catalog or source\.folder"):
         resolve_tiles(make_study(tmp_path, source={"api": "earth-search"}))
 
 

@@ -66,7 +66,7 @@ class YearsFrom(Section):
 
 
 class Source(Section):
-    """Where the acquisitions come from: a static catalog or a STAC API."""
+    """Where the acquisitions come from: a static catalog, a STAC API or a folder of images."""
 
     catalog: str | None = None
     """Path or URI of a static STAC collection, catalog or ItemCollection."""
@@ -77,6 +77,22 @@ class Source(Section):
     collection: str | None = None
     """Collection of the API; None = the Level-2A collection of the provider."""
 
+    folder: str | None = None
+    """Folder (or ``s3://`` prefix) of Sentinel-2 Level-2A products, ``.SAFE`` or zipped; with ``pattern``, of plain GeoTIFFs."""
+
+    pattern: str | None = None
+    """What the names of plain GeoTIFFs mean, such as ``{date}_{band}.tif``; ``{satellite}``, ``{sensor}``, ``{tile}`` and ``{any}`` too."""
+
+    order: list[str] | None = None
+    """Bands of plain GeoTIFFs that hold all bands of a date, in the files' order."""
+
+    scale: float | None = Field(None, gt=0)
+    """Of plain GeoTIFFs: value = number x scale + offset. None = as the file tells, else its numbers are the values."""
+
+    offset: float | None = None
+    nodata: float | None = None
+    """Number that stands for no data in plain GeoTIFFs; None = as the file tells."""
+
     max_cloud: float = Field(80.0, ge=0, le=100)
     """Per cent. Scenes above it hold few clear pixels and cost as much to read as clear ones."""
 
@@ -84,9 +100,16 @@ class Source(Section):
     """``auto`` keeps windows of remote assets in the workspace and reads local files in place; ``always`` keeps local ones too."""
 
     @model_validator(mode="after")
-    def _one_of_two(self) -> "Source":
-        if (self.catalog is None) == (self.api is None):
-            raise ValueError("give exactly one of catalog, api")
+    def _one_of_three(self) -> "Source":
+        if sum(given is not None for given in (self.catalog, self.api, self.folder)) != 1:
+            raise ValueError("give exactly one of catalog, api, folder")
+        plain = {name for name in ("order", "scale", "offset", "nodata") if getattr(self, name) is not None}
+        if self.pattern is None and plain:
+            raise ValueError(f"{', '.join(sorted(plain))} are for plain GeoTIFFs: give pattern, such as '{{date}}_{{band}}.tif'")
+        if self.pattern is not None and self.folder is None:
+            raise ValueError("pattern tells what the names in a folder mean: give folder")
+        if self.pattern is not None and ("{band}" in self.pattern) == (self.order is not None):
+            raise ValueError(f"pattern {self.pattern!r} names no {{band}}: give the files' bands in order, or {{band}} in the pattern")
         return self
 
 
@@ -296,6 +319,7 @@ class Study(Section):
 
 PATHS = (
     ("source", "catalog"),
+    ("source", "folder"),
     ("area", "geojson"),
     ("old_map", "uri"),
     ("old_map", "crosswalk"),

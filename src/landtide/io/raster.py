@@ -170,11 +170,16 @@ class CogWriter:
         tags: dict[str, str] | None = None,
         descriptions: list[str] | None = None,
         codes: bool = False,
+        level: int = 9,
     ) -> None:
-        """Open a raster for writing; ``codes`` are no quantities, so its overviews are not averaged (implied by a legend)."""
+        """Open a raster for writing; ``codes`` are no quantities, so its overviews are not averaged (implied by a legend).
+
+        ``level`` is of zstd: 9 for what is kept and read often.
+        """
         self.path = Path(path)
         self.sidecar = Path(f"{path}.aux.xml")
         self._draft = Path(f"{path}.draft.tif")
+        self._level = level
         self._categories = categories
         self._colormap = colormap
         self._codes = codes or colormap is not None or categories is not None
@@ -230,7 +235,7 @@ class CogWriter:
             self.path,
             driver="COG",
             compress="zstd",
-            level=9,
+            level=self._level,
             predictor="no",
             blocksize=BLOCK,
             overview_resampling="nearest" if self._codes else "average",

@@ -12,20 +12,20 @@ from landtide.io import storage
 from landtide.io.raster import open_raster
 from landtide.retrieve import items, place
 from landtide.retrieve.place import Box
-from landtide.retrieve.search import assets_of, catalog_id, catalog_items, item_grid, require_bands
+from landtide.retrieve.search import assets_of, item_grid, require_bands, static_items, static_name
 
 
 def resolve_tiles(study: Study) -> list[Tile]:
     """Return the tiles of a study, in order of their names.
 
-    Items of a static catalog that share a grid of their own are used on it as they are; an MGRS name otherwise gives the full
+    Items of a static catalog or folder that share a grid of their own are used on it as they are; an MGRS name otherwise gives the full
     Sentinel-2 tile, a box or polygon the part of one tile, or a grid of its own in the UTM zone of its centre.
     Raises InputError where the area holds nothing of the catalog.
     """
-    own = catalog_grids(study) if study.source.catalog is not None else []
+    own = catalog_grids(study) if study.source.api is None else []
     if study.area.catalog_extent:
         if not own:
-            raise InputError("area: catalog-extent needs a static catalog (source.catalog): give tiles, bbox or geojson for an API")
+            raise InputError("area: catalog-extent needs source.catalog or source.folder: give tiles, bbox or geojson for an API")
         return sorted(own, key=lambda tile: tile.name)
     if study.area.tiles is not None:
         return [_named(name, own) for name in sorted(set(study.area.tiles))]
@@ -33,16 +33,15 @@ def resolve_tiles(study: Study) -> list[Tile]:
 
 
 def catalog_grids(study: Study) -> list[Tile]:
-    """Return the different 10 m grids of a static catalog's items, named after ``grid:code`` or the catalog."""
-    uri = study.source.catalog
-    assert uri is not None
-    require_bands(catalog_items(uri), study.bands, f"catalog {uri}")
+    """Return the different grids of a static catalog's or folder's items, named after ``grid:code`` or the catalog."""
+    offered = static_items(study)
+    require_bands(offered, study.bands, f"catalog {study.source.catalog}" if study.source.catalog else f"folder {study.source.folder}")
     grids: list[Tile] = []
-    for item in catalog_items(uri):
+    for item in offered:
         grid = item_grid(item, study) or _opened_grid(item, study)
         if grid is None or any(place.agree(grid, known) for known in grids):
             continue
-        name = items.mgrs_name(item) or re.sub(r"[^A-Za-z0-9_.-]+", "-", catalog_id(uri))
+        name = items.mgrs_name(item) or re.sub(r"[^A-Za-z0-9_.-]+", "-", static_name(study))
         taken = sum(known.name.split("_part")[0] == name for known in grids)
         grids.append(Tile(f"{name}_part{taken + 1}" if taken else name, grid.crs, grid.transform, grid.shape))
     return grids

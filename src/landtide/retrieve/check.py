@@ -17,7 +17,7 @@ from landtide.retrieve.old_map import NoOverlapError, known_codes
 from landtide.retrieve.place import shows
 from landtide.retrieve.points import on_tile, point_codes, points_crosswalk, points_frame
 from landtide.retrieve.report import SizeTable, size_table
-from landtide.retrieve.search import Found, catalog_items, find
+from landtide.retrieve.search import Found, find, static_items
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ def _found(study: Study, tile: Tile, tiles: list[Tile], year: int) -> Found:
 
 def _years_there(study: Study, tiles: list[Tile]) -> str:
     """Return which years a static catalog has, for the message."""
-    if study.source.catalog is None:
+    if study.source.api is not None:
         return f" ({study.source.api})"
-    over = [item for item in catalog_items(study.source.catalog) if any(shows(item.geometry, tile) for tile in tiles)]
+    over = [item for item in static_items(study) if any(shows(item.geometry, tile) for tile in tiles)]
     years = Counter(items.moment(item).year for item in over)
     listed = ", ".join(f"{year} ({count})" for year, count in sorted(years.items()))
     return f"; years with acquisitions: {listed or 'none over this area'}"

@@ -10,7 +10,7 @@ import pystac
 
 from landtide.core.errors import InputError
 from landtide.core.study import Study
-from landtide.io import storage
+from landtide.io import archive, storage
 from landtide.retrieve.api import signed
 
 MULTIHASH = {"1220": "sha256", "1620": "sha3_256", "1114": "sha1", "1340": "sha512", "1440": "sha3_512", "d50110": "md5"}
@@ -29,6 +29,8 @@ def asset_source(href: str, checksum: str | None) -> str:
     """
     if checksum:
         return checksum
+    if archive.is_member(href):
+        return archive.source(href)
     path = storage.local_path(href)
     if path is not None:
         state = path.stat()
@@ -106,6 +108,8 @@ def _size(href: str, told: int | None) -> int | None:
     if told is not None:
         return int(told)
     try:
+        if archive.is_member(href):
+            return archive.size(href)
         return storage.size(href) if storage.local_path(href) is not None else _head(href)["size"]
     except FileNotFoundError:
         return None

@@ -22,6 +22,7 @@ from landtide.retrieve.cache import Kept, UnreadableError, keep
 from landtide.retrieve.offset_test import UNSEEN, Verdict, offset_in_pixels
 from landtide.retrieve.radiometry import Radiometry, UnknownRadiometryError, decide, settle
 from landtide.retrieve.search import Acquisition, Found, SetAside, find
+from landtide.retrieve.series import BAND
 
 log = logging.getLogger(__name__)
 
@@ -50,16 +51,26 @@ class Prepared:
 
 @dataclass(frozen=True)
 class _Job:
-    """One acquisition to prepare, as it travels to a worker."""
+    """One asset to prepare, as it travels to a worker."""
 
     id: str
-    hrefs: dict[str, tuple[str, str | None]]
-    """Band or mask -> href and ``file:checksum``."""
+    """Of the acquisition."""
 
-    nodata: dict[str, float | None]
-    """As the catalog tells it, for the assets to look at."""
+    name: str
+    """Band of the study, or the mask asset."""
 
-    mask: str | None
+    href: str
+    checksum: str | None
+    band: int | None
+    """Of a file of several bands."""
+
+    looked_at: bool
+    """Whether its digital numbers serve the offset test."""
+
+    nodata: float | None
+    """As the catalog tells it, else as is usual for the sensor."""
+
+    codes: bool
 
 
 def fetch(study: Study, tile: Tile, year: int, out: Writing, pool: Pool) -> None:
@@ -109,37 +120,41 @@ def size_of(acquisitions: Iterable[Acquisition]) -> tuple[int, int]:
 
 
 def _prepare_all(study: Study, tile: Tile, found: Found, pool: Pool) -> tuple[dict[str, Prepared], list[SetAside]]:
-    tested = looks.bands_tested(study.band_ids)
-    jobs = [_job(one, list(tested.values()), found.mask) for one in found.acquisitions]
+    """Make every asset of the acquisitions ready, each a task of its own: JPEG 2000 takes seconds a band to decode."""
+    jobs = [job for one in found.acquisitions for job in _jobs(one, study, found.mask)]
     cache = storage.join(study.workspace, study.name, "cache")
     done = pool.map(partial(_prepare, tile=tile, cache=cache, always=study.source.cache == "always"), jobs)
-    prepared, aside = {}, []
+    parts: dict[str, Prepared] = {one.item.id: Prepared({}, {}) for one in found.acquisitions}
+    failed: dict[str, SetAside] = {}
     for job, result in zip(jobs, done, strict=True):
         if isinstance(result, SetAside):
-            aside.append(result)
-        else:
-            prepared[job.id] = result
-    return prepared, aside
+            failed.setdefault(job.id, result)
+            continue
+        kept, numbers = result
+        parts[job.id].kept[job.name] = kept
+        if numbers is not None:
+            parts[job.id].numbers[job.name] = numbers
+    return {name: part for name, part in parts.items() if name not in failed}, list(failed.values())
 
 
-def _job(one: Acquisition, tested: list[str], mask: str | None) -> _Job:
-    assets = {name: one.item.assets[key] for name, key in one.assets.items()}
-    hrefs = {name: (asset.href, digest.checksum_of(asset)) for name, asset in assets.items()}
-    looked_at = [*tested, *([mask] if mask else [])] if tested and not items.is_composite(one.item) else []
-    return _Job(one.item.id, hrefs, {name: items.packing(assets[name]).get("nodata") for name in looked_at}, mask)
+def _jobs(one: Acquisition, study: Study, mask: str | None) -> list[_Job]:
+    tested = looks.bands_tested(study.band_ids)
+    looked_at = {*tested.values(), mask} if tested and not items.is_composite(one.item) else set()
+    return [_job(one.item, name, one.item.assets[key], name in looked_at, mask) for name, key in one.assets.items()]
 
 
-def _prepare(job: _Job, *, tile: Tile, cache: str, always: bool) -> Prepared | SetAside:
-    """Make every asset of an acquisition ready, in a worker."""
+def _job(item: pystac.Item, name: str, asset: pystac.Asset, looked_at: bool, mask: str | None) -> _Job:
+    band = asset.extra_fields.get(BAND)
+    return _Job(item.id, name, asset.href, digest.checksum_of(asset), band, looked_at, items.packing(asset).get("nodata"), name == mask)
+
+
+def _prepare(job: _Job, *, tile: Tile, cache: str, always: bool) -> tuple[Kept, np.ndarray | None] | SetAside:
+    """Make one asset ready, in a worker; return it with its digital numbers on the coarse grid where they are wanted."""
     try:
-        kept = {
-            name: keep(href, tile, cache, checksum=checksum, always=always, codes=name == job.mask)
-            for name, (href, checksum) in job.hrefs.items()
-        }
+        kept = keep(job.href, tile, cache, checksum=job.checksum, always=always, codes=job.codes, band=job.band)
     except UnreadableError as error:
         return SetAside(job.id, str(error))
-    nodata = {name: _nodata(name, told, kept[name]) for name, told in job.nodata.items()}
-    return Prepared(kept, looks.read_numbers(kept, nodata, tile))
+    return kept, looks.read_numbers(kept, _nodata(job.name, job.nodata, kept), tile) if job.looked_at else None
 
 
 def _nodata(name: str, told: float | None, kept: Kept) -> float | None:

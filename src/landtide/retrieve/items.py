@@ -10,7 +10,7 @@ import pystac
 from landtide.core.errors import InputError
 from landtide.core.tile import Tile
 
-PRODUCT = re.compile(r"S2[A-D]_MSI(?P<level>L\w\w)_\d{8}T\d{6}_N(?P<baseline>\d{4})_R\d{3}_T(?P<tile>\w{5})_")
+PRODUCT = re.compile(r"S2[A-D]_MSI(?P<level>L\w\w)_(?P<year>\d{4})\d{4}T\d{6}_N(?P<baseline>\d{4})_R\d{3}_T(?P<tile>\w{5})_")
 """Name of an ESA product. Source: Sentinel-2 Products Specification Document, compact naming."""
 
 MGRS_NAME = re.compile(r"\d{2}[C-X][A-Z]{2}")

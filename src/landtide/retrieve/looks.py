@@ -31,13 +31,9 @@ def coarse(tile: Tile) -> Tile:
     return Tile(tile.name, tile.crs, (a * across, b * down, c, d * across, e * down, f), (rows, columns))
 
 
-def read_numbers(kept: dict[str, Kept], nodata: dict[str, float | None], tile: Tile) -> dict[str, np.ndarray]:
-    """Return the digital numbers of some assets on a coarse grid, (h, w) each, their no-data value where there is none."""
-    grid = coarse(tile)
-    return {
-        name: read_on_grid(kept[name].href, grid, fill=missing if (missing := nodata[name]) is not None else 0, nodata=nodata[name])
-        for name in nodata
-    }
+def read_numbers(kept: Kept, nodata: float | None, tile: Tile) -> np.ndarray:
+    """Return the digital numbers of an asset on a coarse grid, (h, w), its no-data value where there is none."""
+    return read_on_grid(kept.href, coarse(tile), fill=nodata if nodata is not None else 0, nodata=nodata)
 
 
 def look(

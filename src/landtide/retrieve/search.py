@@ -15,7 +15,7 @@ from landtide.core.study import Study
 from landtide.core.tile import Tile
 from landtide.io import storage
 from landtide.io.stac import read_items
-from landtide.retrieve import api, items
+from landtide.retrieve import api, folder, items
 from landtide.retrieve.place import agree, meet, shows
 
 ONE_PASS = timedelta(minutes=20)
@@ -56,7 +56,7 @@ def find(study: Study, tile: Tile, year: int) -> Found:
     Raises InputError where the catalog cannot be read, or no item has an asked band or the mask that was asked for.
     """
     candidates = [item for item in candidates_of(study, tile, year) if Period.of_year(year).contains(items.moment(item))]
-    aside: list[SetAside] = []
+    aside = _broken(study, tile, year)
     if candidates:
         require_bands(candidates, study.bands, f"items of tile {tile.name} in {year}")
     clear = []
@@ -80,12 +80,41 @@ def find(study: Study, tile: Tile, year: int) -> Found:
 
 def candidates_of(study: Study, tile: Tile, year: int) -> list[pystac.Item]:
     """Return the items that may show a tile: all of a static catalog's, or the API's of that year, as far as they reach the tile."""
-    if study.source.catalog is not None:
-        offered: Iterable[pystac.Item] = catalog_items(study.source.catalog)
+    offered: Iterable[pystac.Item]
+    if study.source.api is None:
+        offered = static_items(study)
     else:
-        assert study.source.api is not None
         offered = api.search(study.source.api, study.source.collection, tile, Period.of_year(year).interval(), study.source.max_cloud)
     return [item for item in offered if _reaches(item, tile, study)]
+
+
+def static_items(study: Study) -> tuple[pystac.Item, ...]:
+    """Return all items of a study's static catalog or folder."""
+    if study.source.folder is not None:
+        return folder.listing(study.source).items
+    assert study.source.catalog is not None
+    return catalog_items(study.source.catalog)
+
+
+def static_name(study: Study) -> str:
+    """Return the id of a study's static catalog, or the name of its file or folder where it has none."""
+    if study.source.folder is not None:
+        return study.source.folder.rstrip("/").rsplit("/", 1)[-1]
+    assert study.source.catalog is not None
+    return catalog_id(study.source.catalog)
+
+
+def _broken(study: Study, tile: Tile, year: int) -> list[SetAside]:
+    """Return the products of a folder that cannot be used, as far as their names do not place them elsewhere."""
+    if study.source.folder is None:
+        return []
+    found = []
+    for name, reason in folder.listing(study.source).broken:
+        told = items.PRODUCT.match(name)
+        elsewhere = told is not None and (told["year"] != str(year) or (items.MGRS_NAME.fullmatch(tile.name) and told["tile"] != tile.name))
+        if not elsewhere:
+            found.append(SetAside(name, reason))
+    return found
 
 
 @lru_cache(maxsize=4)
