@@ -28,7 +28,7 @@ ALGORITHMS = {
     "retrieve": 1,
     "old_map": 1,
     "composite": 2,
-    "extract": 1,
+    "extract": 2,
     "train": 1,
     "candidates": 1,
     "stable": 1,

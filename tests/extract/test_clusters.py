@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from sklearn.cluster import KMeans
-from sklearn.metrics import calinski_harabasz_score
 
-from landtide.extract.clusters import calinski_harabasz, cluster, kmeans
+from landtide.extract import clusters
+from landtide.extract.clusters import assign, cluster, kmeans, lloyd
 
 
 def blobs(seed: int, k: int, apart: float, dimensions: int = 4) -> np.ndarray:
@@ -35,10 +35,42 @@ def test_inertia_is_as_low_as_scikit_learns():
     assert kmeans(x, 5, 0).inertia <= 1.01 * KMeans(5, n_init=10, random_state=0).fit(x).inertia_
 
 
-def test_calinski_harabasz_agrees_with_scikit_learn():
-    x = blobs(3, 3, 3.0)
-    found = kmeans(x, 3, 0)
-    assert calinski_harabasz(x, found) == pytest.approx(calinski_harabasz_score(x, found.label), rel=1e-4)
+def test_a_cloud_of_many_dimensions_is_not_split():
+    x = np.random.default_rng(7).normal(size=(600, 120)).astype(np.float32)
+    assert len(cluster(x, 0, most=8).centres) == 1
+
+
+def test_the_number_is_found_in_many_dimensions():
+    assert len(cluster(blobs(6, 6, 5.0, 120), 0, most=9).centres) == 6
+
+
+@pytest.mark.parametrize("k", [3, 40])
+def test_a_pass_gives_what_numpy_gives(k):
+    rng = np.random.default_rng(k)
+    x, centres = rng.normal(size=(1500, 7)).astype(np.float32), rng.normal(size=(k, 7)).astype(np.float32)
+    distance = ((x[:, None] - centres[None]) ** 2).sum(axis=2)
+    label = distance.argmin(axis=1)
+    assert (assign(x, centres) == label).all()
+    found = lloyd(x, centres, 0)
+    assert (found.label == label).all()
+    assert found.inertia == pytest.approx(distance.min(axis=1).sum(), rel=1e-5)
+    moved = lloyd(x, centres, 1).centres
+    for index in np.unique(label):
+        assert moved[index] == pytest.approx(x[label == index].mean(axis=0), abs=1e-5)
+
+
+def test_a_large_set_is_fitted_on_a_part_of_it_and_assigned_whole(monkeypatch):
+    monkeypatch.setattr(clusters, "FIT", 400)
+    x = blobs(8, 4, 8.0, 6)[np.random.default_rng(1).permutation(600)]
+    x = np.concatenate([x] * 10) + np.random.default_rng(2).normal(0, 0.1, (6000, 6)).astype(np.float32)
+    found = cluster(x, 0)
+    assert len(found.centres) == 4
+    assert found.label.shape == (6000,)
+    assert found.inertia <= 1.01 * KMeans(4, n_init=3, random_state=0).fit(x).inertia_
+
+
+def test_three_points_in_a_row_are_one_cluster():
+    assert len(cluster(np.array([[0.0], [1.0], [2.0]], np.float32), 0).centres) == 1
 
 
 def test_the_same_seed_gives_the_same_clusters():
