@@ -192,7 +192,7 @@ def _pass(x: np.ndarray, centres: np.ndarray, label: np.ndarray, sums: np.ndarra
     """Assign points to the nearest centre and sum them, in place; return the inertia."""
     rows, dimensions = x.shape
     part = np.zeros(sums.shape, np.float32)
-    inertia = 0.0
+    inertia = np.float64(0)
     for start in range(0, rows, 1024):  # sums of more points in single precision would lose digits
         part[:] = 0
         for row in range(start, min(start + 1024, rows)):
@@ -210,13 +210,13 @@ def _pass(x: np.ndarray, centres: np.ndarray, label: np.ndarray, sums: np.ndarra
             for column in range(dimensions):
                 part[own, column] += x[row, column]
         sums += part
-    return inertia
+    return float(inertia)
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True)
 def _totals(x: np.ndarray, centres: np.ndarray, label: np.ndarray, sums: np.ndarray, count: np.ndarray) -> float:
     """Sum the points of each centre in place; return the inertia."""
-    inertia = 0.0
+    inertia = np.float64(0)
     for row in range(len(x)):
         own, total = label[row], np.float32(0)
         count[own] += 1
@@ -225,4 +225,4 @@ def _totals(x: np.ndarray, centres: np.ndarray, label: np.ndarray, sums: np.ndar
             total += difference * difference
             sums[own, column] += x[row, column]
         inertia += total
-    return inertia
+    return float(inertia)
