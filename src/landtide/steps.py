@@ -18,7 +18,7 @@ from landtide.core.period import Period
 from landtide.core.study import Study
 from landtide.core.tile import Tile
 from landtide.io import manifest, storage
-from landtide.launch import training
+from landtide.launch import remote
 from landtide.runs import (
     Report,
     Run,
@@ -239,7 +239,7 @@ def train(run: Run, report: Report, stage: str, samples: str) -> str:
             threads=study.compute.threads,
             output=str(out.scratch / "model"),
         )
-        record_training(training.run_training(spec, backend=study.train.backend), out)
+        record_training(remote.train(spec, study, run.folder, stage), out)
 
     item = produce(run, report, key, make, run.span, None, [drawn])
     report.note = name

@@ -11,8 +11,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from landtide.core import units
 from landtide.core.bands import DEFAULT_BANDS, SCL, band_id
+from landtide.core.cluster import Hpc, Kubernetes
 from landtide.core.errors import InputError
 from landtide.core.period import parse_duration
+from landtide.core.section import Section
 
 Length = Annotated[float, BeforeValidator(lambda value: value if isinstance(value, float) else units.parse_length(value))]
 """Metres; written with a unit."""
@@ -26,12 +28,6 @@ FIRST_YEAR = 2015  # Sentinel-2A was launched in June 2015
 def _check_duration(text: str) -> str:
     parse_duration(text)
     return text
-
-
-class Section(BaseModel):
-    """A part of the study: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 class Area(Section):
@@ -210,7 +206,9 @@ class Model(Section):
 class Train(Section):
     """Where training runs."""
 
-    backend: Literal["local"] = "local"
+    backend: Literal["local", "pytorchjob", "trainjob", "job"] = "local"
+    """``local``: in the step itself. The others start pods: by the training operator, by Kubeflow Trainer, or as one plain Job."""
+
     nodes: Literal[1] = 1
     processes: Literal[1] = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -252,12 +250,6 @@ class Compute(Section):
     threads: int = Field(1, ge=1)
 
 
-class Hpc(Section):
-    """How pods reach a Slurm system."""
-
-    bridge: Literal["none"] = "none"
-
-
 class Study(Section):
     """One study, with every path absolute."""
 
@@ -278,7 +270,8 @@ class Study(Section):
     classify: Classify = Classify()
     evaluate: Evaluate = Evaluate()
     compute: Compute = Compute()
-    runner: Literal["local"] = "local"
+    runner: Literal["local", "kubernetes"] = "local"
+    kubernetes: Kubernetes = Kubernetes()
     hpc: Hpc = Hpc()
     workspace: str = "./work"
     seed: int = Field(7, ge=0)

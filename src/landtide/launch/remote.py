@@ -1,0 +1,89 @@
+"""A training wherever the study wants it: in this process's machine, or as a job on Kubernetes that reads and writes the workspace."""
+
+import dataclasses
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any
+
+from landtide.core.errors import InputError, LandtideError
+from landtide.core.study import Study
+from landtide.io import storage
+from landtide.launch import cluster, jobs, jobspec, training
+
+log = logging.getLogger(__name__)
+
+FAILURES = "failures"
+"""Folder of a run with a page for each failed job."""
+
+JOBS = "jobs"
+"""Folder of a run with the spec and the output of each job."""
+
+
+def train(spec: Any, study: Study, run_folder: str, stage: str) -> Path:
+    """Train, and return the local folder with model.json, weights and training.json.
+
+    spec        a `landtide.train.TrainSpec` whose output is a local folder
+    run_folder  URI of the run's folder
+    stage       ``preliminary`` or ``final``
+
+    Raises InputError or LandtideError with the line of the training that failed.
+    """
+    if study.train.backend == "local":
+        return training.run_training(spec)
+    return run_job(cluster.connect(), spec, study, run_folder, stage)
+
+
+def run_job(
+    connection: cluster.Cluster, spec: Any, study: Study, run_folder: str, stage: str, *, timing: jobs.Timing | None = None
+) -> Path:
+    """Train as a job of a cluster; return the local folder with its output.
+
+    The job's name and its folder follow from the run and from what is trained, so a second attempt finds the first one's job and output.
+    """
+    if not storage.is_remote(run_folder):
+        raise InputError(
+            f"train.backend: {study.train.backend} needs a workspace that pods reach, such as s3://bucket/prefix: {run_folder}"
+        )
+    job = plan_job(spec, study, run_folder, stage)
+    owner, namespace = jobs.workflow_of_this_pod(connection)
+    job = jobspec.owned(job, owner, namespace or job.namespace)
+    folder = storage.join(run_folder, JOBS, job.name)
+    output = storage.join(folder, "output")
+    sent = dataclasses.replace(spec, output=output)
+    storage.write_bytes(job.command[-1], sent.to_json().encode())
+    try:
+        jobs.run(connection, job, storage.join(run_folder, FAILURES), timing=timing)
+    except jobs.JobFailedError as error:
+        _raise_verdict(output, error)
+        raise
+    target = Path(spec.output)
+    for name in storage.walk(output):
+        storage.download(storage.join(output, name), target / name)
+    return target
+
+
+def plan_job(spec: Any, study: Study, run_folder: str, stage: str) -> jobspec.JobSpec:
+    """Return the job of a training; nothing is made."""
+    run_id = run_folder.rstrip("/").rsplit("/", 1)[-1]
+    digest = hashlib.sha256(dataclasses.replace(spec, output="").to_json().encode()).hexdigest()
+    name = jobspec.job_name(f"train-{stage}", run_id, digest)
+    spec_uri = storage.join(run_folder, JOBS, name, "spec.json")
+    grouped = study.model.two_stage and stage == "final"  # SVM and forest train in one process
+    return jobspec.training_job(study, stage=stage, run_id=run_id, digest=digest, spec_uri=spec_uri, grouped=grouped)
+
+
+def clean_up(study: Study, run_id: str) -> list[str]:
+    """Delete what a run has left on its cluster; return what it was. Nothing is done for a study that starts no pods."""
+    if study.train.backend == "local":
+        return []
+    namespaces = sorted({study.kubernetes.namespace, study.kubernetes.jobs_namespace or study.kubernetes.namespace})
+    return jobs.clean_up(cluster.connect(), run_id, namespaces)
+
+
+def _raise_verdict(output: str, error: LandtideError) -> None:
+    """Raise what the training itself said, where it said something."""
+    uri = storage.join(output, training.ERROR)
+    if storage.exists(uri):
+        record = storage.read_json(uri)
+        raise (InputError if record["status"] == InputError.exit_status else LandtideError)(record["line"]) from error
