@@ -226,7 +226,7 @@ def connect(*, patience: float = PATIENCE) -> Cluster:
             if "KUBERNETES_SERVICE_HOST" in os.environ and (POD_FILES / "token").exists():
                 config.load_incluster_config(client_configuration=configuration)
             else:
-                config.load_kube_config(client_configuration=configuration)
+                config.load_kube_config(config_file=os.environ.get("KUBECONFIG"), client_configuration=configuration)
         except config.ConfigException as error:
             raise InputError(
                 f"no cluster: {_short(error)}. In a pod, mount the token of a service account; elsewhere set KUBECONFIG, "

@@ -264,7 +264,7 @@ class _Follower:
         """Raise what the failure was, and leave a page about it."""
         for pod in self.cluster.pods(self.spec.namespace, self.selector)[0]:  # the last word on each
             self._take_pod(pod, logs, gone=False)
-        logs.finish()
+        logs.finish(3.0)  # pods that still run have nothing to add
         line = self._reason()
         page = self._write_page(line)
         raise JobFailedError(f"{line}. More: {page}")
