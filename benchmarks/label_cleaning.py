@@ -1,9 +1,9 @@
 """What the extraction makes of an old map, on simulated worlds whose truth is known.
 
-    python benchmarks/label_cleaning.py [--quick] [--seeds N] [--json PATH] [--fit]
+    python benchmarks/label_cleaning.py [--quick] [--seeds N] [--first SEED] [--methods NAME ...] [--json PATH] [--fit]
 
-For each world: the old map as it is, a forest trained on its raw labels, a forest trained on the per-polygon selection alone, and a
-forest trained on landtide's samples; the same forest trained on the truth is the limit. Worlds 11, 12, ... are scored; none of them was
+For each world: the old map as it is, and one and the same forest trained on what each cleaning method keeps (`extract.method`); trained
+on the truth it shows the limit. Worlds 11, 12, ... are scored; none of them was
 used to choose a parameter. ``--fit`` prints the weights of trust (landtide/extract/trust.py), fitted on worlds 1 to 8:
 three worlds leave them open (the signs of misfit and against turned).
 """
@@ -25,6 +25,7 @@ from landtide import simulate
 from landtide.core.legend import builtin_crosswalk, builtin_legend
 from landtide.extract import clean, trust
 from landtide.extract.gather import SERIES, Pixels
+from landtide.extract.methods import METHODS
 from landtide.extract.mixtures import code_columns
 from landtide.extract.polygons import find_polygons, pixel_hash, polygons_at
 
@@ -59,7 +60,7 @@ def main() -> None:
         print(fit(options.size))
         return
     seeds = list(range(options.first, options.first + options.seeds))
-    scored = {seed: dict(score(case(seed, options.size), seed)) for seed in seeds}
+    scored = {seed: dict(score(case(seed, options.size), seed, options.methods)) for seed in seeds}
     for seed, table in scored.items():
         print(f"world {seed}", *(f"  {name:34s} {value:.3f}" for name, value in table.items()), sep="\n")
     rows = summary(scored, options.size)
@@ -75,6 +76,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first", type=int, default=FIRST_SCORED, help="first world that is scored")
     parser.add_argument("--size", type=int, default=256, help="pixels along the side of a world")
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=["landtide"])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--fit", action="store_true", help="fit the weights of trust")
     options = parser.parse_args()
@@ -107,36 +109,36 @@ def case(seed: int, size: int) -> Case:
     return Case(np.stack(years, axis=1).astype(np.float32), truth, labels, old.accuracy)
 
 
-def cleaned(given: Case, seed: int) -> clean.Cleaned:
-    return clean.clean_labels(given.x, given.old, pixel_size=10.0, accuracy=ACCURACY, reference=None, seed=seed)
+def cleaned(given: Case, seed: int, method: str = "landtide") -> clean.Cleaned:
+    return clean.clean_labels(given.x, given.old, pixel_size=10.0, accuracy=ACCURACY, reference=None, seed=seed, method=method)
 
 
-def score(given: Case, seed: int) -> Iterator[tuple[str, float]]:
+def score(given: Case, seed: int, methods: list[str]) -> Iterator[tuple[str, float]]:
     """Yield name and value of every measure of one world."""
-    rng = np.random.default_rng(seed)
-    flat_x, flat_truth = given.x.reshape(-1, given.x.shape[2]), given.truth.ravel()
-    tested = rng.choice(len(flat_truth), min(TESTED, len(flat_truth)), replace=False)
-    found = cleaned(given, seed)
-    row = found.pixel * len(YEARS) + found.year
-    right = found.label == flat_truth[row]
-    kept = found.trust >= LEAST_TRUST
-    old_label = np.repeat(given.old.label, len(YEARS))
+    flat_truth = given.truth.ravel()
     yield "old map, overall accuracy", given.old_accuracy
-    yield "retained labels, precision", float(right[kept].mean())
-    yield "retained labels, recall", float(right[kept].sum() / len(flat_truth))
-    yield "trust, expected calibration error", trust.calibration_error(found.trust, right)
-    yield "per-polygon selection, precision", float((old_label[row] == flat_truth[row])[found.core].mean())
-    for name, label, rows in (
-        ("forest on the raw old map", old_label, np.flatnonzero(old_label > 0)),
-        ("forest on the per-polygon selection", old_label, row[found.core]),
-        ("forest on landtide's samples", place(found.label, row, len(flat_truth)), row[kept]),
-        ("forest on the truth", flat_truth, np.arange(len(flat_truth))),
-    ):
-        chosen = balanced(label, rows, rng)
-        forest = ExtraTreesClassifier(150, n_jobs=-1, min_samples_leaf=2, random_state=seed).fit(flat_x[chosen], label[chosen])
-        guess, real = forest.predict(flat_x[tested]), flat_truth[tested]
-        yield f"{name}, overall accuracy", float((guess == real).mean())
-        yield f"{name}, worst class F1", float(f1_score(real, guess, average=None, labels=np.unique(real), zero_division=0).min())
+    for method in dict.fromkeys(["raw", *methods]):
+        found = cleaned(given, seed, method)
+        row = found.pixel * len(YEARS) + found.year
+        right, kept = found.label == flat_truth[row], found.trust >= LEAST_TRUST
+        yield f"{method}, precision", float(right[kept].mean())
+        yield f"{method}, recall", float(right[kept].sum() / len(flat_truth))
+        yield f"{method}, expected calibration error", trust.calibration_error(found.trust, right)
+        yield f"{method}, classes lost", float(len(np.setdiff1d(flat_truth, found.label[kept])))
+        yield from _forest(method, given, place(found.label, row, len(flat_truth)), row[kept], seed)
+    yield from _forest("truth", given, flat_truth, np.arange(len(flat_truth)), seed)
+
+
+def _forest(name: str, given: Case, label: np.ndarray, rows: np.ndarray, seed: int) -> Iterator[tuple[str, float]]:
+    """Train a forest on labelled rows, and score it on places of all years."""
+    rng = np.random.default_rng(seed)
+    x, truth = given.x.reshape(-1, given.x.shape[2]), given.truth.ravel()
+    tested = rng.choice(len(truth), min(TESTED, len(truth)), replace=False)
+    chosen = balanced(label, rows, rng)
+    forest = ExtraTreesClassifier(150, n_jobs=1, min_samples_leaf=2, random_state=seed).fit(x[chosen], label[chosen])
+    guess, real = forest.predict(x[tested]), truth[tested]
+    yield f"{name}, overall accuracy", float((guess == real).mean())
+    yield f"{name}, worst class F1", float(f1_score(real, guess, average=None, labels=np.unique(real), zero_division=0).min())
 
 
 def place(label: np.ndarray, row: np.ndarray, count: int) -> np.ndarray:
@@ -169,18 +171,15 @@ def fit(size: int) -> dict[str, float]:
 def summary(scored: dict[int, dict[str, float]], size: int) -> list[dict[str, object]]:
     """Return one row a measure: the mean over worlds, against its peer."""
     mean = {name: float(np.mean([table[name] for table in scored.values()])) for name in next(iter(scored.values()))}
-    raw, limit = "forest on the raw old map", "forest on the truth"
-    peers = {
-        "forest on landtide's samples, overall accuracy": f"{raw}, overall accuracy",
-        "forest on landtide's samples, worst class F1": f"{raw}, worst class F1",
-        "forest on the per-polygon selection, overall accuracy": f"{raw}, overall accuracy",
-        f"{limit}, overall accuracy": f"{raw}, overall accuracy",
-        "retained labels, precision": "old map, overall accuracy",
-    }
     protocol = f"simulated worlds of {size} px, {len(YEARS)} years, seeds not used to choose a parameter; same forest for all"
-    rows = [row_of(name, mean[name], peer, mean[peer], protocol, list(scored)) for name, peer in peers.items()]
-    ece = "trust, expected calibration error"
-    rows.append(row_of(ece, mean[ece], "bar", 0.05, protocol, list(scored)))
+    peers = {"precision": "old map, overall accuracy", "overall accuracy": "raw, overall accuracy", "worst class F1": "raw, worst class F1"}
+    rows = []
+    for name in mean:
+        peer = peers.get(name.rpartition(", ")[2])
+        if peer is not None and name != peer and not name.startswith("old map"):
+            rows.append(row_of(name, mean[name], peer, mean[peer], protocol, list(scored)))
+        elif name.endswith("calibration error"):
+            rows.append(row_of(name, mean[name], "bar", 0.05, protocol, list(scored)))
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     rows.append({**row_of("peak memory", memory, "bar", 4.0, protocol, list(scored)), "unit": "GiB"})
     return rows

@@ -10,7 +10,7 @@ import pytest
 import rasterio
 
 from landtide.core.cube import encode
-from landtide.core.legend import Legend, LegendClass, identity_crosswalk
+from landtide.core.legend import Crosswalk, Legend, LegendClass, identity_crosswalk
 from landtide.core.period import Period
 from landtide.core.study import Extract
 from landtide.core.tile import Tile
@@ -106,14 +106,21 @@ class Bench:
         return {"t": str(path)}
 
     def extract(
-        self, world: PolygonWorld, *, points: list[LabelledPoint] | None = None, old: bool = True, seed: int = 1, **settings: Any
+        self,
+        world: PolygonWorld,
+        *,
+        points: list[LabelledPoint] | None = None,
+        old: bool = True,
+        seed: int = 1,
+        crosswalk: Crosswalk | None = None,
+        **settings: Any,
     ) -> Result:
         key = manifest.Key(str(self.folder), "s", "extract", "all", "2018", f"id{seed}")
         with manifest.writing(key, period=Period.of_year(2018)) as out:
             from_old_map(
                 cubes=self.cubes(world),
                 old_maps=self.old_map(world) if old else {},
-                crosswalk=identity_crosswalk(LEGEND),
+                crosswalk=crosswalk or identity_crosswalk(LEGEND),
                 legend=LEGEND,
                 accuracy=10.0,
                 map_year=2012,

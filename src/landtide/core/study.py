@@ -171,6 +171,10 @@ class Composite(Section):
 class Extract(Section):
     """How samples are drawn from the old map."""
 
+    method: Literal["landtide", "vocabulary", "paris", "cleanlab", "som", "ancestor", "raw"] = "landtide"
+    """How the old map's labels are cleaned. ``landtide`` gives the best maps of them on simulated worlds (docs/accuracy.md); the others
+    are there to be compared with, and for maps whose mistakes suit them."""
+
     per_class: int = Field(2000, ge=20)
     """Target of samples a class and draw; more add cost and little accuracy to an RBF-SVM."""
 

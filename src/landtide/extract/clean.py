@@ -1,27 +1,19 @@
-"""From places with old labels and their series to labelled series with trust: both ways of cleaning, joined."""
+"""From places with old labels and their series of several years to labelled series with trust."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from landtide.extract import trust
 from landtide.extract.features import principal_scores, standardise, valid_series
 from landtide.extract.gather import Pixels
+from landtide.extract.methods import METHODS
 from landtide.extract.mixtures import CodeColumns
-from landtide.extract.select import Selection, changed, select_pixels
-from landtide.extract.vocabulary import SCALES, SMALL_POLYGONS, Evidence, read_meaning
+from landtide.extract.places import COMPONENTS, Places
+from landtide.extract.select import Selection, changed
+from landtide.extract.vocabulary import SMALL_POLYGONS, Evidence
 
 CELL = 100.0
 """m; pixels of one cell of this side are one piece of evidence. The cell of CORINE; finer maps err in patches too."""
-
-COMPONENTS = 24
-"""Principal components that words are made of. The 8 to 20 that hold 95 % of the variance lose water and mineral; more add noise."""
-
-RESCUE = 100
-"""Places under which a class also gets the pixels that the per-polygon selection alone vouches for."""
-
-RESCUED_TRUST = 0.6
-"""Trust of those: the word of some polygons against the rest of the map."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +31,7 @@ class OldLabels:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """M labelled series, one a valid and unchanged (place, year), with trust; all of them, trusted or not."""
+    """M labelled series, one a valid and unchanged (place, year) that has a label, with trust; all of them, trusted or not."""
 
     pixel: np.ndarray
     """(M,) int64 row of the places."""
@@ -53,10 +45,9 @@ class Cleaned:
     trust: np.ndarray
     """(M,) float32 probability that the label is right."""
 
-    core: np.ndarray
-    """(M,) bool: the per-polygon selection vouches for the old label of the place."""
+    selection: Selection | None
+    """What became of each polygon, where the method judges polygons."""
 
-    selection: Selection
     rescued: tuple[int, ...]
     """Labels whose samples come from the per-polygon selection alone."""
 
@@ -67,6 +58,20 @@ class Cleaned:
     """What trust was computed from, each (M,)."""
 
 
+@dataclass(frozen=True)
+class MeanYears:
+    """What a method is given, and the years that stand behind it."""
+
+    places: Places
+    index: np.ndarray
+    """(n,) int64 row of each place among all."""
+
+    used: np.ndarray
+    """(n, Y) bool: years that are valid and like the place's other years."""
+
+    changed: int
+
+
 def clean_labels(
     x: np.ndarray,
     old: OldLabels,
@@ -75,14 +80,25 @@ def clean_labels(
     accuracy: float,
     reference: int | None,
     seed: int,
-    scales: tuple[float, ...] = SCALES,
+    method: str = "landtide",
 ) -> Cleaned:
-    """Label every place by the meaning of its words over the whole map, score it by that and by its polygon, and spread it over its years.
+    """Label and score every place by one of the methods, and spread that over its years.
 
     x           (N, Y, F) float32 series of the places, NaN = missing
     pixel_size  m
     accuracy    m; positional accuracy of the old map
     reference   number of the year that the old map shows, None = none of them
+    method      a name of `METHODS`
+    """
+    given = mean_years(x, old, pixel_size=pixel_size, accuracy=accuracy, reference=reference)
+    judged = METHODS[method](given.places, seed)
+    row, year = np.nonzero(given.used & (judged.label > 0)[:, None])
+    told = {name: values[row] for name, values in (judged.features or {}).items()}
+    return Cleaned(given.index[row], year, judged.label[row], judged.trust[row], judged.selection, judged.rescued, given.changed, told)
+
+
+def mean_years(x: np.ndarray, old: OldLabels, *, pixel_size: float, accuracy: float, reference: int | None) -> MeanYears:
+    """Screen the years of every place for change, and average the rest.
 
     Years of a place that differ from its other years far more than is usual under the same old label are left out, as are years without
     enough values. The rest are averaged: nearly all land stays what it is from one year to the next, and noise and weather do not.
@@ -93,21 +109,22 @@ def clean_labels(
         seen = np.flatnonzero(valid[:, number])
         z[seen, number] = standardise(x[seen, number], np.zeros(len(seen), np.int64))
     same = valid & ~_moved(z, valid, old.label)
-    places = np.flatnonzero(valid.any(axis=1))
-    used = np.where(same[places].any(axis=1, keepdims=True), same[places], valid[places])
-    mean = np.einsum("nyf,ny->nf", z[places], used / used.sum(axis=1, keepdims=True), dtype=np.float32, casting="same_kind")
+    index = np.flatnonzero(valid.any(axis=1))
+    used = np.where(same[index].any(axis=1, keepdims=True), same[index], valid[index])
+    mean = np.einsum("nyf,ny->nf", z[index], used / used.sum(axis=1, keepdims=True), dtype=np.float32, casting="same_kind")
+    shown = mean if reference is None else np.where(valid[index, reference, None], z[index, reference], mean)
     scores = principal_scores(mean, explained=0.999, most=COMPONENTS)
-    meaning = read_meaning(scores.values, scores.deviation, _evidence(old, places, pixel_size), seed, scales=scales)
-    shown = mean if reference is None else np.where(valid[places, reference, None], z[places, reference], mean)
-    selection = _select(shown, old, places, accuracy / pixel_size, seed)
-    label = (meaning.posterior.argmax(axis=1) + 1).astype(np.uint8)
-    features = trust.old_map_features(meaning, label, old.label[places], selection.core)
-    score = trust.logistic(features, trust.OLD_MAP)
-    rescued = _rescue(label, score, old.label[places], selection.core)
-    row, year = np.nonzero(used)
-    left_out = int(valid.sum() - used.sum())
-    told = {name: values[row] for name, values in features.items()}
-    return Cleaned(places[row], year, label[row], score[row], selection.core[row], selection, rescued, left_out, told)
+    places = Places(
+        scores.values,
+        scores.deviation,
+        shown,
+        old.label[index],
+        old.pixels.polygon[index],
+        old.pixels.depth[index],
+        accuracy / pixel_size,
+        _evidence(old, index, pixel_size),
+    )
+    return MeanYears(places, index, used, int(valid.sum() - used.sum()))
 
 
 def _evidence(old: OldLabels, places: np.ndarray, pixel_size: float) -> Evidence:
@@ -118,12 +135,6 @@ def _evidence(old: OldLabels, places: np.ndarray, pixel_size: float) -> Evidence
     weight = np.where(where.code == 0, 0.0, where.weight * np.maximum(old.area, 1) ** -SMALL_POLYGONS)
     polygons = len(np.unique(where.polygon[where.polygon >= 0]))
     return Evidence(old.columns.of(where.code)[places], cell[places], weight[places], old.columns.members, polygons)
-
-
-def _select(z: np.ndarray, old: OldLabels, places: np.ndarray, erosion: float, seed: int) -> Selection:
-    """Run the per-polygon selection. z (n, F) standardised series of the places"""
-    scores = principal_scores(z).values
-    return select_pixels(scores, old.pixels.polygon[places], old.label[places], old.pixels.depth[places], erosion, seed)
 
 
 def _moved(z: np.ndarray, valid: np.ndarray, old_label: np.ndarray) -> np.ndarray:
@@ -141,17 +152,3 @@ def _moved(z: np.ndarray, valid: np.ndarray, old_label: np.ndarray) -> np.ndarra
         own = np.flatnonzero(valid[:, number])
         result[own, number] = changed(middle[own], z[own, number], old_label[own])
     return result
-
-
-def _rescue(label: np.ndarray, score: np.ndarray, old_label: np.ndarray, core: np.ndarray) -> tuple[int, ...]:
-    """Give classes that the vocabularies lost the pixels of their consistent polygons, in place; return those labels."""
-    rescued = []
-    for value in np.unique(old_label[core]).tolist():
-        if ((label == value) & (score >= RESCUED_TRUST)).sum() >= RESCUE:
-            continue
-        own = core & (old_label == value) & (label != value)
-        if own.any():
-            label[own] = value
-            score[own] = RESCUED_TRUST
-            rescued.append(int(value))
-    return tuple(rescued)

@@ -14,6 +14,7 @@ from landtide.extract import report
 from landtide.extract.clean import Cleaned, OldLabels, clean_labels
 from landtide.extract.draw import class_targets, draw
 from landtide.extract.gather import CODE_ZERO, TILE_STRIDE, Pixels, Pool, Survey, choose_pixels, read_series, survey
+from landtide.extract.methods import READS_MIXED_CODES
 from landtide.extract.mixtures import code_columns
 from landtide.extract.points import LabelledPoint, point_series
 from landtide.extract.series import FEW, Inputs, Labelled, open_inputs, sample_set
@@ -54,7 +55,7 @@ def from_old_map(
     given = _from_points(points or [], inputs, legend, pool)
     if old_maps:
         surveys = [survey(tile, old_maps[cubes_tile]) for tile, cubes_tile in zip(inputs.tiles, sorted(cubes), strict=True)]
-        x, old, cleaned = _from_map(surveys, inputs, crosswalk, legend, accuracy, map_year, seed, pool)
+        x, old, cleaned = _from_map(surveys, inputs, crosswalk, legend, accuracy, map_year, settings.method, seed, pool)
         found = _labelled(x, old.pixels, old.area, cleaned)
         candidates = choose_candidates(old, cleaned, settings.candidates, seed)
     else:
@@ -87,6 +88,7 @@ def _from_map(
     legend: Legend,
     accuracy: float,
     map_year: int | None,
+    method: str,
     seed: int,
     pool: Pool,
 ) -> tuple[np.ndarray, OldLabels, Cleaned]:
@@ -99,7 +101,7 @@ def _from_map(
     classes = np.unique(crosswalk.translate(codes, 0)) if len(codes) else np.zeros(0)
     pixel_size = inputs.tiles[0].pixel_size
     columns = code_columns(crosswalk, np.union1d([0], codes), len(legend))
-    if len(classes[classes > 0]) < 2 and (columns.members.sum(axis=1) > 0).sum() < 2:
+    if len(classes[classes > 0]) < 2 and (method not in READS_MIXED_CODES or (columns.members.sum(axis=1) > 0).sum() < 2):
         held = ", ".join(legend.names[int(value) - 1] for value in classes if value) or "none"
         raise InputError(
             f"old map leads to {len(classes[classes > 0])} class ({held}) of legend {legend.name!r} over the area: "
@@ -112,7 +114,8 @@ def _from_map(
     if not np.isfinite(x).any():
         raise InputError("no valid observation at any place of the old map: check mask and period of the composites")
     flat = x.reshape(len(x), x.shape[1], -1)
-    return x, old, clean_labels(flat, old, pixel_size=pixel_size, accuracy=accuracy, reference=reference, seed=seed)
+    cleaned = clean_labels(flat, old, pixel_size=pixel_size, accuracy=accuracy, reference=reference, seed=seed, method=method)
+    return x, old, cleaned
 
 
 def _polygon_area(pixels: Pixels, surveys: list[Survey]) -> np.ndarray:
@@ -193,7 +196,8 @@ def _draw(
     return samples, {
         "stage": "old_map" if cleaned else "points",
         "classes": records,
-        "refused_polygons": report.refused_polygons(cleaned.selection, surveys, legend) if cleaned else [],
+        "method": settings.method if cleaned else None,
+        "refused_polygons": report.refused_polygons(cleaned.selection, surveys, legend) if cleaned and cleaned.selection else [],
         "excluded_codes": report.excluded_codes(surveys, crosswalk),
         "series": len(found.label) if found is not None else 0,
         "trusted": len(trusted.label) if trusted is not None else 0,
