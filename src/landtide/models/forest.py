@@ -4,6 +4,7 @@ import io
 import re
 import zipfile
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import skops.io
@@ -11,6 +12,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 
 from landtide.core.errors import LandtideError
 from landtide.models.card import Card
+from landtide.models.flat_trees import FlatTrees, flatten
 from landtide.models.series import fill_gaps
 
 FILES = ("forest.skops",)
@@ -57,8 +59,13 @@ class Forest:
         result = np.zeros((len(x), self.classes), np.float32)
         for start in range(0, len(x), BLOCK):
             rows = slice(start, start + BLOCK)
-            result[rows, self.trees.classes_.astype(int) - 1] = self.trees.predict_proba(features[rows])
+            shares = self._flat.probability(features[rows]) if self._flat else self.trees.predict_proba(features[rows])
+            result[rows, self.trees.classes_.astype(int) - 1] = shares
         return result
+
+    @cached_property
+    def _flat(self) -> FlatTrees | None:
+        return flatten(self.trees)
 
     def files(self) -> dict[str, bytes]:
         return {FILES[0]: self.stored}
