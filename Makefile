@@ -12,28 +12,36 @@ PYTEST_ARGS ?=
 
 BIN := .venv/bin
 READY := .venv/.ready
-CODE := src pipelines components tests benchmarks
+CODE := src pipelines components tests benchmarks scripts
 
-.PHONY: help setup demo demo-run test test-slow check compile compile-check bench clean
+# For `make images` and `make push`: see scripts/build-images.sh for BASE, FIND_LINKS, MOUNTS and the rest.
+REGISTRY ?=
+
+.PHONY: help setup demo demo-run test test-slow check compile compile-check images push manifests manifests-check helm-lint validate bench clean
 
 help:
 	@echo "make setup          .venv with everything, and the system packages"
 	@echo "make demo           a synthetic world from images to maps (WORKSPACE=s3: by way of an S3 server)"
-	@echo "make test           the tests, offline (test-slow: those that take minutes, too)"
+	@echo "make test           the tests, offline (test-slow: those that take minutes, in containers)"
 	@echo "make check          format, lint, types, import rules, compiled pipelines"
 	@echo "make compile        write pipelines/compiled/*.yaml"
+	@echo "make images         the container images, by docker, podman or buildah (make push REGISTRY=...: push them, too)"
+	@echo "make manifests      write manifests/ from the chart"
+	@echo "make helm-lint      lint of the chart"
+	@echo "make validate       chart and manifests against the schemas of Kubernetes and of custom resources (CRD_DIR=...: whole CRDs)"
 	@echo "make bench          the quick form of every benchmark"
 	@echo "make clean          remove .venv, caches and work/"
 
 setup: $(READY)
 
-$(READY): requirements.lock pyproject.toml scripts/install-system-packages.sh
+$(READY): requirements.lock pyproject.toml scripts/install-system-packages.sh scripts/install-cluster-tools.py
 	scripts/install-system-packages.sh
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "landtide needs Python 3.11 or later: make setup PYTHON=python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	$(BIN)/pip install --quiet -r requirements.lock
 	$(BIN)/pip install --quiet --no-deps -e .
+	$(BIN)/python scripts/install-cluster-tools.py
 	touch $@
 
 demo: setup
@@ -53,9 +61,9 @@ test: setup
 	$(BIN)/python -m pytest -m "not slow and not network and not cluster and not gpu" $(PYTEST_ARGS)
 
 test-slow: setup
-	$(BIN)/python -m pytest -m "not network and not cluster and not gpu" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "slow and not network and not cluster and not gpu" $(PYTEST_ARGS)
 
-check: setup compile-check
+check: setup compile-check manifests-check helm-lint
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
@@ -66,6 +74,24 @@ compile: setup
 
 compile-check: setup
 	$(BIN)/python -m pipelines update compile --check
+
+images:
+	scripts/build-images.sh
+
+push:
+	REGISTRY="$(REGISTRY)" scripts/build-images.sh --push
+
+manifests: setup
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/render-manifests.py
+
+manifests-check: setup
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/render-manifests.py --check
+
+helm-lint: setup
+	@for values in manifests/values/*.yaml; do PATH="$(CURDIR)/$(BIN):$$PATH" helm lint --strict --quiet helm/landtide --values $$values || exit 1; done
+
+validate: setup
+	$(BIN)/python -m pytest tests/deploy -m "not slow" $(PYTEST_ARGS)
 
 bench: setup
 	@set -e; for script in $$(grep -l -- --quick benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script --quick; done

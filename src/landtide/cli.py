@@ -333,17 +333,20 @@ def view(
     settings: Settings = None,
     port: Annotated[int, typer.Option(help="port on this machine; 0 takes a free one")] = 8765,
     save: Annotated[Path | None, typer.Option(help="copy the site into this folder instead of serving it")] = None,
+    host: Annotated[
+        str, typer.Option(help="address to listen on; any but loopback's serves other machines, before anything is published too")
+    ] = site.HOST,
 ) -> None:
     """Open the web map of a study: serve its published folder to browsers on this machine."""
     published = _published(target, workspace, settings)
-    if not storage.exists(storage.join(published, "index.html")):
+    if (save is not None or host == site.HOST) and not storage.exists(storage.join(published, "index.html")):
         raise InputError(f"nothing is published at {published}: `landtide run` first")
     if save is not None:
         site.save(published, save)
         console.print(f"Saved {save / 'index.html'}")
         return
-    with site.server(published, port) as server:
-        console.print(f"Web map of {published}: http://{site.HOST}:{server.server_port}/  (Ctrl-C ends it)")
+    with site.server(published, port, host) as server:
+        console.print(f"Web map of {published}: http://{host}:{server.server_port}/  (Ctrl-C ends it)")
         with suppress(KeyboardInterrupt):
             server.serve_forever()
 

@@ -101,6 +101,22 @@ def read_bytes(uri: str) -> bytes:
         return content
 
 
+def read_range(uri: str, start: int, stop: int) -> bytes:
+    """Return the bytes from `start` up to `stop` (not included) of a local object or one in S3. Raises FileNotFoundError."""
+    if start >= stop:
+        return b""
+    path = local_path(uri)
+    if path is not None:
+        with path.open("rb") as stream:
+            stream.seek(start)
+            return stream.read(stop - start)
+    bucket, key = split_s3(uri)
+    with s3_errors(uri):
+        answer = s3_client().get_object(Bucket=bucket, Key=key, Range=f"bytes={start}-{stop - 1}")
+        body: bytes = answer["Body"].read()
+        return body
+
+
 def read_text(uri: str) -> str:
     """Return an object's text (UTF-8). Raises FileNotFoundError, or InputError where it is no text."""
     try:

@@ -17,7 +17,7 @@ PACKAGES = {
     "torchx-nightly": (True, "pip install 'landtide[train]': starts training"),
     "rasterio": (True, "pip install landtide: reads and writes images"),
     "faiss-cpu": (False, "pip install faiss-cpu: faster clustering of large samples"),
-    "moto": (False, "pip install 'moto[server]': the embedded object store of `make demo WORKSPACE=s3`"),
+    "moto": (False, "pip install 'landtide[store]': the embedded object store of `make demo WORKSPACE=s3`"),
     "playwright": (False, "pip install 'landtide[dev]': tests of the web map"),
 }
 """Distribution -> whether the local runner needs it, and how to get it."""

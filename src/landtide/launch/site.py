@@ -1,6 +1,5 @@
-"""A published folder as a web site on the loopback interface, out of a folder or an object store."""
+"""A published folder as a web site, out of a folder or an object store: on the loopback interface, or for a cluster."""
 
-import mimetypes
 import posixpath
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,14 +11,20 @@ from landtide.io import storage
 
 HOST = "127.0.0.1"
 
+HEALTH = "healthz"
+"""Answered even before anything is published, so that a cluster can tell a living server from a dead one."""
 
-def server(published: str, port: int) -> ThreadingHTTPServer:
+PIECE = 4 * 2**20
+"""Bytes of an object in memory at once, a request: maps may be larger than the server's memory."""
+
+
+def server(published: str, port: int, host: str = HOST) -> ThreadingHTTPServer:
     """Return a server of a published folder; port 0 takes a free one. The caller runs and closes it."""
     handler = type("Handler", (_Handler,), {"published": published})
     try:
-        return ThreadingHTTPServer((HOST, port), handler)
+        return ThreadingHTTPServer((host, port), handler)
     except OSError as error:
-        raise LandtideError(f"port {port} cannot be used ({error.strerror}): choose another by --port") from error
+        raise LandtideError(f"port {port} cannot be used on {host} ({error.strerror}): choose another by --port") from error
 
 
 def save(published: str, folder: Path) -> None:
@@ -42,23 +47,38 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, body: bool) -> None:
         name = posixpath.normpath("/" + unquote(urlsplit(self.path).path)).lstrip("/")
+        if name == HEALTH:
+            self._head(HTTPStatus.OK, "text/plain", 0)
+            return
+        uri = storage.join(self.published, name or "index.html")
         try:
-            data = storage.read_bytes(storage.join(self.published, name or "index.html"))
+            size = storage.size(uri)
+            wanted = _byte_range(self.headers.get("Range"), size)
+            part = wanted or range(size)
+            piece = storage.read_range(uri, part.start, min(part.start + PIECE, part.stop))
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             self.send_error(HTTPStatus.NOT_FOUND)
             return
-        part = _byte_range(self.headers.get("Range"), len(data))
-        self.send_response(HTTPStatus.PARTIAL_CONTENT if part else HTTPStatus.OK)
+        except LandtideError as error:
+            self.send_error(HTTPStatus.BAD_GATEWAY, explain=str(error))
+            return
+        told = f"bytes {part.start}-{part.stop - 1}/{size}" if wanted else None
+        self._head(HTTPStatus.PARTIAL_CONTENT if wanted else HTTPStatus.OK, storage.content_type(uri), len(part), told)
+        start = part.start
+        while body and piece:
+            self.wfile.write(piece)
+            start += len(piece)
+            piece = storage.read_range(uri, start, min(start + PIECE, part.stop))
+
+    def _head(self, status: HTTPStatus, media_type: str, length: int, part: str | None = None) -> None:
+        self.send_response(status)
         if part:
-            self.send_header("Content-Range", f"bytes {part.start}-{part.stop - 1}/{len(data)}")
-            data = data[part.start : part.stop]
-        self.send_header("Content-Type", mimetypes.guess_type(name or "index.html")[0] or "application/octet-stream")
-        self.send_header("Content-Length", str(len(data)))
+            self.send_header("Content-Range", part)
+        self.send_header("Content-Type", media_type)
+        self.send_header("Content-Length", str(length))
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("Cache-Control", "no-cache")
         self.end_headers()
-        if body:
-            self.wfile.write(data)
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Stay silent: the user reads the terminal for the address, not for requests."""
