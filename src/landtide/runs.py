@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 ALGORITHMS = {
-    "retrieve": 1,
+    "retrieve": 2,
     "old_map": 1,
     "composite": 2,
     "extract": 2,

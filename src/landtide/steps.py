@@ -5,6 +5,7 @@ interrupted one goes on where it stopped. Steps hand each other URIs of manifest
 """
 
 import functools
+import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ from landtide.runs import (
     produce,
     step_of,
 )
+
+log = logging.getLogger(__name__)
 
 # A step's own package is imported in its function: every task is a process of its own, and importing all would cost each one seconds.
 
@@ -126,11 +129,7 @@ def retrieve(run: Run, report: Report, shard: str) -> str:
         for name in shard.split():
             tile = run.tile_grids[name]
             for year in run.all_years:
-                sources = retrieving.source_ids(study, tile, year)
-                key = run.key("retrieve", name, str(year), _retrieval_settings(study, tile), sources)
-                made[f"{name}/{year}"] = produce(
-                    run, report, key, functools.partial(retrieving.fetch, study, tile, year, pool=pool), Period.of_year(year), tile
-                )
+                made[f"{name}/{year}"] = _retrieve_year(run, report, tile, year, pool)
             if study.old_map is not None:
                 settings = {"tile": tile.to_dict(), "old_map": study.old_map.model_dump(exclude={"uri", "accuracy"})}
                 key = run.key("old_map", name, "any", settings, [retrieving.old_map_source(study)])
@@ -139,6 +138,25 @@ def retrieve(run: Run, report: Report, shard: str) -> str:
         if not name.endswith("/old_map"):
             report.count(images=item.properties["landtide:images"], GB=item.properties["landtide:bytes"] / 1e9)
     return manifest_uris(made)
+
+
+def _retrieve_year(run: Run, report: Report, tile: Tile, year: int, pool: Any) -> pystac.Item:
+    """Prepare a tile and year. Acquisitions whose servers fail are left out and named; the next run finds their sources new and gets them.
+
+    Raises UnreachedError where there is none but such.
+    """
+    without: tuple[Any, ...] = ()
+    while True:
+        sources = retrieving.source_ids(run.study, tile, year, without)
+        key = run.key("retrieve", tile.name, str(year), _retrieval_settings(run.study, tile), sources)
+        fetch = functools.partial(retrieving.fetch, run.study, tile, year, pool=pool, without=without)
+        try:
+            return produce(run, report, key, fetch, Period.of_year(year), tile)
+        except retrieving.UnreachedError as error:
+            if len(error.aside) == len(sources):
+                raise
+            log.warning("%s", error)
+            without = (*without, *error.aside)
 
 
 @step_of("composite")

@@ -93,6 +93,12 @@ def write_collection(folder: Path, name: str = "made") -> Path:
     return path
 
 
+def truncate(path: Path, keep: float = 0.6) -> None:
+    """Cut a file off, as a download that broke does."""
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * keep)])
+
+
 def red(seed: int = 0, low: int = 200, high: int = 600) -> np.ndarray:
     """Return digital numbers on `TILE`."""
     return np.random.default_rng(seed).integers(low, high, TILE.shape).astype(np.uint16)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-from made import TILE
 from rasterio.io import MemoryFile
+
+from tests.retrieve.made import TILE
 
 BANDS = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B10", "B11", "B12")
 """Physical bands in the order of their band_id. Source: Spectral_Information_List of real products."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import TILE, make_study, red, run_fetch, write_collection, write_item
+from made import TILE, make_study, red, run_fetch, truncate, write_collection, write_item
 
 from landtide.core.errors import InputError
 from landtide.io import storage
@@ -22,11 +22,6 @@ def catalog(tmp_path: Path) -> Path:
         arrays = {"B04": red(day), "SCL": np.full(TILE.shape, 4, np.uint8)}
         write_item(tmp_path, f"day{day:02}", f"2020-05-{day:02}T10:00:00Z", arrays, **{"eo:cloud_cover": 5})
     return write_collection(tmp_path)
-
-
-def truncate(path: Path, keep: float = 0.6) -> None:
-    data = path.read_bytes()
-    path.write_bytes(data[: int(len(data) * keep)])
 
 
 def test_items_carry_bands_of_the_study_with_decided_scale_and_checksum(catalog: Path, tmp_path: Path):

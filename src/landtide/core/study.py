@@ -61,6 +61,20 @@ class YearsFrom(Section):
     first: int = Field(alias="from", ge=FIRST_YEAR)
 
 
+class Requests(Section):
+    """How servers are asked over http(s), for searches, tokens and images alike."""
+
+    connections: int = Field(8, ge=1, le=64)
+    """To one host at a time, from all processes of this machine. Public archives slow down or shut out who opens many more."""
+
+    rate: float = Field(100.0, gt=0)
+    """Requests a second to one host, from all processes of this machine; most archives bear it, some APIs ask for 5 or 10."""
+
+    retries: int = Field(6, ge=0, le=20)
+    """Of a request that fails in passing (429, 5xx, no answer, a body cut short), after a pause that doubles from half a second, or as
+    long as the server asks for (Retry-After); six outlast half a minute."""
+
+
 class Source(Section):
     """Where the acquisitions come from: a static catalog, a STAC API or a folder of images."""
 
@@ -94,6 +108,8 @@ class Source(Section):
 
     cache: Literal["auto", "always"] = "auto"
     """``auto`` keeps windows of remote assets in the workspace and reads local files in place; ``always`` keeps local ones too."""
+
+    requests: Requests = Requests()
 
     @model_validator(mode="after")
     def _one_of_three(self) -> "Source":

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +17,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from landtide.core.tile import Tile
-from landtide.io import storage
+from landtide.io import archive, http, s3, storage
 
 BLOCK = 256
 """Pixels along the side of a COG block: a viewer's tile."""
@@ -30,26 +30,38 @@ WARP_TOLERANCE = 1e-6
 
 GDAL_OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # stop GDAL from listing the folder for side-car files
-    "GDAL_HTTP_MAX_RETRY": "5",
-    "GDAL_HTTP_RETRY_DELAY": "1",
+    "GDAL_HTTP_MAX_RETRY": "6",
+    "GDAL_HTTP_RETRY_DELAY": str(http.PAUSE),
+    "GDAL_HTTP_CONNECTTIMEOUT": f"{http.TIMEOUT[0]:.0f}",
     "GDAL_HTTP_TIMEOUT": "120",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": str(http.SLOWEST),
+    "GDAL_HTTP_LOW_SPEED_TIME": f"{http.SLOW_SECONDS:.0f}",
     "GDAL_HTTP_MULTIPLEX": "YES",
     "GDAL_CACHEMAX": 128 * 2**20,  # bytes, as rasterio takes them; the default is 5 % of the machine's memory in each process
+    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/http",  # what failed once must be asked again, not remembered as missing
     "VSI_CACHE": "TRUE",  # header and index of a COG are read several times
 }
 
 
 def gdal_options(uri: str) -> dict[str, Any]:
-    """Return GDAL's configuration for a URI; for S3 the credentials and endpoint that boto3 uses, in GDAL's own words."""
+    """Return GDAL's configuration for a URI: manners and token of an http host; for S3 the store's credentials and endpoint.
+
+    They hold for the thread while the raster is open, so that two stores can be read side by side.
+    """
+    if uri.startswith(("http://", "https://")):
+        token = http.bearer(uri)
+        own = {"GDAL_HTTP_AUTH": "BEARER", "GDAL_HTTP_BEARER": token} if token else {}
+        return {**GDAL_OPTIONS, **own, "GDAL_HTTP_MAX_RETRY": str(http.manners().retries)}
     if not uri.startswith("s3://"):
         return dict(GDAL_OPTIONS)
-    endpoint = storage.custom_endpoint(storage.s3_client())
+    session = s3.session_of(uri)
+    endpoint = s3.custom_endpoint(s3.client_of(uri))
     if endpoint is None:
-        return {**GDAL_OPTIONS, "session": AWSSession(storage.aws_session())}
+        return {**GDAL_OPTIONS, "session": AWSSession(session)}
     host = endpoint.split("://", 1)[1].rstrip("/")
     return {
         **GDAL_OPTIONS,
-        "session": AWSSession(storage.aws_session(), endpoint_url=host),
+        "session": AWSSession(session, endpoint_url=host),
         "AWS_HTTPS": "YES" if endpoint.startswith("https") else "NO",
         "AWS_VIRTUAL_HOSTING": False,
     }
@@ -57,10 +69,17 @@ def gdal_options(uri: str) -> dict[str, Any]:
 
 @contextmanager
 def open_raster(uri: str) -> Iterator[rasterio.DatasetReader]:
-    """Open a raster by path, file://, s3:// or http(s)://. Raises rasterio.errors.RasterioIOError where it cannot."""
-    path = storage.local_path(uri)
-    with rasterio.Env(**gdal_options(uri)), rasterio.open(uri if path is None else path) as dataset:
+    """Open a raster by path, file://, zip://, s3:// or http(s)://. Raises rasterio.errors.RasterioIOError where it cannot."""
+    path = None if archive.is_member(uri) else storage.local_path(uri)
+    with _connection(uri), rasterio.Env(**gdal_options(uri)), rasterio.open(uri if path is None else path) as dataset:
         yield dataset
+
+
+def _connection(uri: str) -> AbstractContextManager[None]:
+    """Return the connection that reading a raster takes: GDAL reads its windows one after the other."""
+    if uri.startswith(("http://", "https://")):
+        return http.connection(uri)
+    return s3.connection(uri) if uri.startswith("s3://") else nullcontext()
 
 
 def read_on_grid(

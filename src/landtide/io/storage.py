@@ -11,23 +11,19 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
-import boto3
 import botocore.exceptions
 import requests
 from boto3.s3.transfer import TransferConfig
-from botocore.config import Config
-from requests.adapters import HTTPAdapter
-from urllib3.util.retry import Retry
 
 from landtide.core.errors import InputError, LandtideError
+from landtide.io import http, s3
+from landtide.io.s3 import aws_session, custom_endpoint, s3_client
 
-HTTP_TIMEOUT = (10, 120)
-"""Seconds to connect, seconds without a byte: a stalled server must not stall the run for ever."""
+__all__ = ["aws_session", "custom_endpoint", "s3_client"]
 
 TRANSFER = TransferConfig(multipart_threshold=64 * 2**20, multipart_chunksize=32 * 2**20, max_concurrency=8)
 """Most objects of a run lie below 64 MiB: one request instead of three (create, part, complete) each."""
@@ -56,6 +52,14 @@ NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS}
 DENIED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "AuthFailure"}
 MISSING = {"404", "NoSuchKey", "NotFound"}
+
+
+class UnreachableError(LandtideError):
+    """A server does not answer, or answers with a failure of its own: the same request may succeed later."""
+
+
+class RefusedError(UnreachableError):
+    """A server refuses access: a token is missing, wrong or over."""
 
 
 def join(uri: str, *parts: str) -> str:
@@ -91,11 +95,11 @@ def read_bytes(uri: str) -> bytes:
         return path.read_bytes()
     if uri.startswith("s3://"):
         bucket, key = split_s3(uri)
-        with s3_errors(uri):
-            body: bytes = s3_client().get_object(Bucket=bucket, Key=key)["Body"].read()
+        with s3_errors(uri), s3.connection(uri):
+            body: bytes = s3.client_of(uri).get_object(Bucket=bucket, Key=key)["Body"].read()
             return body
     with http_errors(uri):
-        answer = http_session().get(uri, timeout=HTTP_TIMEOUT)
+        answer = http.session().get(uri)
         answer.raise_for_status()
         content: bytes = answer.content
         return content
@@ -160,11 +164,11 @@ def head(uri: str) -> dict[str, Any]:
     """
     if uri.startswith("s3://"):
         bucket, key = split_s3(uri)
-        with s3_errors(uri):
-            answer = s3_client().head_object(Bucket=bucket, Key=key)
+        with s3_errors(uri), s3.connection(uri):
+            answer = s3.client_of(uri).head_object(Bucket=bucket, Key=key)
         return {"size": int(answer["ContentLength"]), "etag": str(answer.get("ETag", "")).strip('"'), "modified": ""}
     with http_errors(uri):
-        response = http_session().head(uri, timeout=HTTP_TIMEOUT, allow_redirects=True)
+        response = http.session().head(uri, allow_redirects=True)
         response.raise_for_status()
     length = response.headers.get("Content-Length")
     told = {"etag": response.headers.get("ETag", "").strip('"'), "modified": response.headers.get("Last-Modified", "")}
@@ -240,8 +244,8 @@ def download(uri: str, local: Path) -> None:
             shutil.copyfile(path, temporary)
         elif uri.startswith("s3://"):
             bucket, key = split_s3(uri)
-            with s3_errors(uri):
-                _download_s3(bucket, key, temporary)
+            with s3_errors(uri), s3.connection(uri):
+                _download_s3(s3.client_of(uri), bucket, key, temporary)
         else:
             _download_http(uri, temporary)
         temporary.replace(local)
@@ -265,8 +269,8 @@ def walk(uri: str) -> Iterator[str]:
         yield from (file.relative_to(path).as_posix() for file in sorted(path.rglob("*")) if file.is_file())
         return
     bucket, prefix = split_s3(uri.rstrip("/") + "/")
-    with s3_errors(uri):
-        for page in s3_client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+    with s3_errors(uri), s3.connection(uri):
+        for page in s3.client_of(uri).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             yield from (entry["Key"].removeprefix(prefix) for entry in page.get("Contents", []))
 
 
@@ -320,28 +324,30 @@ def s3_errors(uri: str) -> Iterator[None]:
     except botocore.exceptions.ClientError as error:
         _raise_client_error(uri, error)
     except (botocore.exceptions.NoCredentialsError, botocore.exceptions.PartialCredentialsError) as error:
-        raise InputError(
-            f"no credentials for {uri}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run with an instance role"
-        ) from error
+        raise InputError(f"no credentials for {uri}: {_s3_hint(uri)}") from error
     except botocore.exceptions.EndpointConnectionError as error:
         raise InputError(f"no object store answers for {uri} ({error}): check AWS_ENDPOINT_URL and the network") from error
     except botocore.exceptions.ParamValidationError as error:
         raise InputError(f"{uri} is no valid S3 URI: {' '.join(str(error).split())}") from error
     except botocore.exceptions.BotoCoreError as error:
-        raise LandtideError(f"object store failed for {uri}: {error}") from error
+        raise UnreachableError(f"object store failed for {uri}: {error}") from error
 
 
 @contextmanager
 def http_errors(uri: str) -> Iterator[None]:
-    """Turn requests' errors into FileNotFoundError or LandtideError."""
+    """Turn requests' errors into FileNotFoundError, RefusedError or UnreachableError; a query, which may hold a token, is left out."""
+    plain = uri.partition("?")[0]
     try:
         yield
     except requests.HTTPError as error:
-        if error.response is not None and error.response.status_code in (404, 410):
-            raise FileNotFoundError(errno.ENOENT, "no such object", uri) from error
-        raise LandtideError(f"{uri} answered {error}") from error
+        status = error.response.status_code if error.response is not None else None
+        if status in (404, 410):
+            raise FileNotFoundError(errno.ENOENT, "no such object", plain) from error
+        if status in (401, 403):
+            raise RefusedError(f"{plain} is refused ({status}){_key_hint(uri)}") from error
+        raise UnreachableError(f"{plain} answered {status}: try again later") from error
     except requests.RequestException as error:
-        raise LandtideError(f"{uri} cannot be read: {error}") from error
+        raise UnreachableError(f"{plain} cannot be read: {' '.join(str(error).split())[:160].replace(uri, plain)}") from error
 
 
 def content_type(uri: str) -> str:
@@ -358,44 +364,11 @@ def split_s3(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
-@lru_cache(maxsize=1)
-def aws_session() -> boto3.session.Session:
-    """Return the session of this process: credentials and region by the ordinary AWS rules (variables, profile, instance role)."""
-    return boto3.session.Session()
-
-
-@lru_cache(maxsize=1)
-def s3_client() -> Any:
-    """Return the S3 client of this process; the endpoint comes from AWS_ENDPOINT_URL (or AWS_ENDPOINT_URL_S3) as boto3 reads it."""
-    config = Config(retries={"max_attempts": 6, "mode": "standard"}, max_pool_connections=16, connect_timeout=10, read_timeout=120)
-    # Every object's SHA-256 stands in its manifest; a second checksum in transport would cost as much time as the transport itself.
-    config = config.merge(Config(request_checksum_calculation="when_required", response_checksum_validation="when_required"))
-    session = aws_session()
-    client = session.client("s3", config=config, region_name=session.region_name or "us-east-1")
-    if custom_endpoint(client):
-        # Servers other than AWS seldom have a host name for each bucket.
-        client = session.client(
-            "s3", config=config.merge(Config(s3={"addressing_style": "path"})), region_name=session.region_name or "us-east-1"
-        )
-    return client
-
-
-def custom_endpoint(client: Any) -> str | None:
-    """Return the endpoint of a client, None where it is Amazon's own."""
-    endpoint = str(client.meta.endpoint_url)
-    return None if endpoint.endswith(("amazonaws.com", "amazonaws.com.cn")) else endpoint
-
-
-@lru_cache(maxsize=1)
-def http_session() -> requests.Session:
-    """Return a session that retries what is worth it, with backoff, and honours Retry-After."""
-    retry = Retry(
-        total=5, backoff_factor=0.5, backoff_jitter=0.5, status_forcelist=(429, 500, 502, 503, 504), respect_retry_after_header=True
-    )
-    session = requests.Session()
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(max_retries=retry, pool_maxsize=16))
-    return session
+def _key_hint(uri: str) -> str:
+    """Return what to set for a host that asks for a token."""
+    host = f".{urlsplit(uri).hostname or ''}"
+    name = next((name for end, name in http.BEARERS.items() if host.endswith(end)), None)
+    return f": set {name} to a valid token" if name else ""
 
 
 def _raise_client_error(uri: str, error: botocore.exceptions.ClientError) -> NoReturn:
@@ -405,8 +378,16 @@ def _raise_client_error(uri: str, error: botocore.exceptions.ClientError) -> NoR
     if code in MISSING:
         raise FileNotFoundError(errno.ENOENT, "no such object", uri) from error
     if code in DENIED:
-        raise InputError(f"object store refuses access to {uri} ({code}): check the AWS credentials and their rights") from error
-    raise LandtideError(f"object store failed for {uri}: {error}") from error
+        raise InputError(f"object store refuses access to {uri} ({code}): {_s3_hint(uri)}") from error
+    raise UnreachableError(f"object store failed for {uri}: {error}") from error
+
+
+def _s3_hint(uri: str) -> str:
+    """Return which keys to set for a bucket."""
+    own = next((archive for archive in s3.ARCHIVES if uri.startswith(f"s3://{archive.bucket}/")), None)
+    if own is not None:
+        return f"set {own.access} and {own.secret} to the keys of {own.name}"
+    return "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys with access, or run with an instance role"
 
 
 def _create_s3(uri: str, data: bytes) -> bool:
@@ -432,13 +413,13 @@ def _writable_s3(uri: str) -> tuple[str, str]:
     return split_s3(uri)
 
 
-def _download_s3(bucket: str, key: str, local: Path) -> None:
+def _download_s3(client: Any, bucket: str, key: str, local: Path) -> None:
     """Fetch an object in one stream where it is small, in parallel ranges where it is large; a stream that breaks is begun again."""
     for attempt in range(STREAM_ATTEMPTS):
-        answer = s3_client().get_object(Bucket=bucket, Key=key)
+        answer = client.get_object(Bucket=bucket, Key=key)
         if answer["ContentLength"] >= TRANSFER.multipart_threshold:
             answer["Body"].close()
-            s3_client().download_file(bucket, key, str(local), Config=TRANSFER)
+            client.download_file(bucket, key, str(local), Config=TRANSFER)
             return
         try:
             with local.open("wb") as file:
@@ -451,13 +432,8 @@ def _download_s3(bucket: str, key: str, local: Path) -> None:
 
 
 def _download_http(uri: str, local: Path) -> None:
-    with http_errors(uri), http_session().get(uri, timeout=HTTP_TIMEOUT, stream=True) as answer, local.open("wb") as file:
-        answer.raise_for_status()
-        for piece in answer.iter_content(2**20):
-            file.write(piece)
-        expected = answer.headers.get("Content-Length")
-        if expected and answer.headers.get("Content-Encoding") is None and file.tell() != int(expected):
-            raise LandtideError(f"{uri} broke off after {file.tell()} of {expected} bytes")
+    with http_errors(uri):
+        http.save(uri, local).raise_for_status()
 
 
 @contextmanager

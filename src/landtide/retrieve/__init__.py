@@ -3,7 +3,7 @@
 from landtide.retrieve.area import resolve_tiles
 from landtide.retrieve.check import Checked, Planned, check
 from landtide.retrieve.digest import reference_sources
-from landtide.retrieve.fetch import fetch, source_ids
+from landtide.retrieve.fetch import UnreachedError, fetch, source_ids
 from landtide.retrieve.legends import load_crosswalk, load_legend
 from landtide.retrieve.old_map import old_map_source, positional_accuracy, warp_old_map
 from landtide.retrieve.points import LabelledPoints, labelled_points, points_crosswalk
@@ -14,6 +14,7 @@ __all__ = [
     "LabelledPoints",
     "Planned",
     "SizeTable",
+    "UnreachedError",
     "check",
     "fetch",
     "labelled_points",

@@ -8,7 +8,7 @@ import shapely
 from landtide.core.errors import InputError
 from landtide.core.study import Study
 from landtide.core.tile import Tile, mgrs_tile
-from landtide.io import storage
+from landtide.io import http, storage
 from landtide.io.raster import open_raster
 from landtide.retrieve import items, place
 from landtide.retrieve.place import Box
@@ -22,6 +22,7 @@ def resolve_tiles(study: Study) -> list[Tile]:
     Sentinel-2 tile, a box or polygon the part of one tile, or a grid of its own in the UTM zone of its centre.
     Raises InputError where the area holds nothing of the catalog.
     """
+    http.behave(study.source.requests)
     own = catalog_grids(study) if study.source.api is None else []
     if study.area.catalog_extent:
         if not own:

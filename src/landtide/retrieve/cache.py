@@ -4,6 +4,7 @@ JPEG 2000 is decoded once, here, and kept as Cloud-Optimized GeoTIFF: every late
 """
 
 import math
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,16 +16,16 @@ from zipfile import BadZipFile
 
 import numpy as np
 from rasterio import DatasetReader
-from rasterio.errors import RasterioIOError
+from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
-from landtide.core.errors import LandtideError
+from landtide.core.errors import InputError, LandtideError
 from landtide.core.tile import Tile
 from landtide.io import archive, storage
 from landtide.io.raster import CogWriter, open_raster
 from landtide.retrieve import place
-from landtide.retrieve.api import signed
+from landtide.retrieve.api import signed, with_token
 from landtide.retrieve.digest import SHA256, asset_source, matches
 
 MARGIN = 2
@@ -33,12 +34,19 @@ MARGIN = 2
 COPY_LEVEL = 3
 """Of zstd, for copies: 9, as for results, takes 1.6 times the CPU and saves 1 % on reflectance."""
 
+WINDOW_ATTEMPTS = 2
+"""Of reading an asset by windows; between them the server is asked what is wrong."""
+
 STRIPE = 2048
 """Pixels along the side of one read: 8 MiB of uint16."""
 
 
 class UnreadableError(LandtideError):
     """An asset cannot be used: missing, truncated, altered, or not over the tile."""
+
+
+class DoubtfulError(UnreadableError):
+    """A remote asset cannot be read by windows: it may be damaged, or its server may have failed."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ def keep(href: str, tile: Tile, cache: str, *, checksum: str | None, always: boo
     codes     whether the asset holds codes (a mask), which are never averaged
     band      of a file of several bands; None = it has one
 
-    Raises UnreadableError where the asset is missing, broken or elsewhere, LandtideError where its server fails.
+    Raises UnreadableError where the asset is missing, broken or elsewhere, storage.UnreachableError where its server fails.
     """
     path = None if archive.is_member(href) else storage.local_path(href)
     try:
@@ -110,32 +118,62 @@ def _copy(href: str, folder: str, name: str, tile: Tile, checksum: str | None, c
 
 def _copied(href: str, tile: Tile, local: Path, checksum: str | None, codes: bool, band: int | None) -> Kept:
     """Write the window that the tile needs as a local GeoTIFF of one band; a whole GeoTIFF is taken as it is."""
-    path = None if archive.is_member(href) else storage.local_path(href)
-    if path is not None and checksum is not None and matches(path, checksum) is False:
+    if archive.is_member(href):  # in a zip every step back begins at the start of the member again
+        return _from_download(href, tile, local, checksum, codes, band)
+    path = storage.local_path(href)
+    if path is None:
+        return _from_server(href, tile, local, checksum, codes, band)
+    if checksum is not None and matches(path, checksum) is False:
         raise UnreadableError(f"{path} has another checksum than its catalog gives ({checksum})")
-    whole = archive.is_member(href)  # inside a zip every step back begins at the start of the member again
-    if not whole:
-        with _opened(href if path is not None else signed(href), band) as dataset:
-            window = _needed(dataset, tile, href)
-            covers = (int(window.height), int(window.width)) == dataset.shape
-            described = _described(dataset, local.name, SHA256, band)
-            whole = path is None and covers
-            if not whole:
-                _write_window(dataset, window, local, href, codes, band)
-                return described
+    with _opened(href, band) as dataset:
+        return _window_copied(dataset, _needed(dataset, tile, href), local, href, codes, band)
+
+
+def _from_server(href: str, tile: Tile, local: Path, checksum: str | None, codes: bool, band: int | None) -> Kept:
+    """Copy a remote asset: by windows where a part is needed, else whole. What fails by windows is got whole, which tells why."""
+    for _ in range(WINDOW_ATTEMPTS):
+        try:
+            with _opened(signed(href), band) as dataset:
+                window = _needed(dataset, tile, href)
+                if (int(window.height), int(window.width)) == dataset.shape:
+                    break
+                return _window_copied(dataset, window, local, href, codes, band)
+        except DoubtfulError:
+            _ask(href)
+    return _from_download(href, tile, local, checksum, codes, band)
+
+
+def _ask(href: str) -> None:
+    """Ask the server for an asset's headers: a token that is over is renewed by it, a failing server says so."""
+    try:
+        with_token(href, storage.head)
+    except FileNotFoundError:
+        raise UnreadableError(f"{_plain(href)} does not exist") from None
+
+
+def _from_download(href: str, tile: Tile, local: Path, checksum: str | None, codes: bool, band: int | None) -> Kept:
     download = local.with_suffix(".download")
     _download(href, download, checksum)
     with _opened(str(download), band, href) as dataset:
-        described = _described(dataset, local.name, SHA256, band)
-        if dataset.driver == "GTiff" and dataset.count == 1:
-            if checksum is None or matches(download, checksum) is None:  # proven by decoding every block where by no checksum
-                for part in _parts(Window(0, 0, dataset.width, dataset.height)):
-                    _read(dataset, part, href, band)
-            download.replace(local)
-        else:
-            _write_window(dataset, _needed(dataset, tile, href), local, href, codes, band)
-    download.unlink(missing_ok=True)
-    return described
+        window = _needed(dataset, tile, href)
+        whole = (int(window.height), int(window.width)) == dataset.shape
+        if not (whole and dataset.driver == "GTiff" and dataset.count == 1):
+            return _window_copied(dataset, window, local, href, codes, band)
+        if checksum is None or matches(download, checksum) is None:  # where no checksum proves it, decoding every block does
+            for part in _parts(window):
+                _read(dataset, part, href)
+        download.replace(local)
+        return _described(dataset, local.name, SHA256)
+
+
+def _window_copied(dataset: DatasetReader, window: Window, local: Path, href: str, codes: bool, band: int | None) -> Kept:
+    try:
+        _write_window(dataset, window, local, href, codes, band)
+    except RasterioError as error:  # of writing: reading has errors of its own
+        raise InputError(
+            f"no copy can be written below {local.parent} ({' '.join(str(error).split())[:120]}): free space there, or set TMPDIR"
+        ) from error
+    return _described(dataset, local.name, SHA256, band)
 
 
 def _write_window(dataset: DatasetReader, window: Window, local: Path, href: str, codes: bool, band: int | None) -> None:
@@ -153,7 +191,7 @@ def _download(href: str, local: Path, checksum: str | None) -> None:
         if archive.is_member(href):
             archive.extract(href, local)
         else:
-            storage.download(signed(href), local)
+            with_token(href, lambda uri: storage.download(uri, local))
     except BadZipFile as error:
         raise UnreadableError(f"{href} is damaged ({error})") from error
     except FileNotFoundError:
@@ -185,10 +223,9 @@ def _read(dataset: DatasetReader, window: Window, uri: str, band: int | None = N
 
 
 def _blamed(uri: str, error: RasterioIOError) -> UnreadableError:
-    """Return the error of a broken object; where its server does not answer, that server's error is raised instead."""
-    if storage.is_remote(uri) and not storage.exists(signed(uri)):
-        return UnreadableError(f"{_plain(uri)} does not exist")
-    return UnreadableError(f"{_plain(uri)} cannot be decoded ({' '.join(str(error).split())[:120]}): truncated or damaged")
+    """Return the error of an object that GDAL cannot read; behind a server, the fault may be the server's."""
+    kind = DoubtfulError if storage.is_remote(uri) else UnreadableError
+    return kind(f"{_plain(uri)} cannot be decoded ({' '.join(_plain(str(error)).split())[:120]}): truncated or damaged")
 
 
 def _needed(dataset: DatasetReader, tile: Tile, uri: str) -> Window:
@@ -222,5 +259,5 @@ def _is_jp2(href: str) -> bool:
 
 
 def _plain(uri: str) -> str:
-    """Return a URI without its query, which may hold a token."""
-    return urlsplit(uri)._replace(query="").geturl() if storage.is_remote(uri) else uri
+    """Return a URI, or a text with one, without its query, which may hold a token."""
+    return re.sub(r"(https?://[^\s?'\"]+)\?[^\s'\"]*", r"\1", uri)

@@ -11,7 +11,7 @@ import pystac
 from landtide.core.errors import InputError
 from landtide.core.study import Study
 from landtide.io import archive, storage
-from landtide.retrieve.api import signed
+from landtide.retrieve.api import with_token
 
 MULTIHASH = {"1220": "sha256", "1620": "sha3_256", "1114": "sha1", "1340": "sha512", "1440": "sha3_512", "d50110": "md5"}
 """Prefix (function code, length) of ``file:checksum`` -> name in hashlib. Source: multiformats.io/multihash."""
@@ -63,7 +63,10 @@ def checksum_of(asset: pystac.Asset) -> str | None:
 
 
 def asset_sources(assets: list[pystac.Asset]) -> list[str | None]:
-    """Return what names each asset's content, None for an asset that does not exist; servers are asked several at a time."""
+    """Return what names each asset's content, None for an asset that does not exist or cannot be asked for now.
+
+    Servers are asked several at a time.
+    """
     with ThreadPoolExecutor(REQUESTS) as threads:
         return list(threads.map(_source_or_none, assets))
 
@@ -86,7 +89,7 @@ def matches(path: Path, checksum: str) -> bool | None:
 def _source_or_none(asset: pystac.Asset) -> str | None:
     try:
         return asset_source(asset.href, checksum_of(asset))
-    except FileNotFoundError:
+    except (FileNotFoundError, storage.UnreachableError):
         return None
 
 
@@ -95,7 +98,7 @@ def _remote_source(href: str) -> str:
     """Return what names a remote object: the validator that its server gives; only where it gives none, the object is read for it."""
     head = _head(href)
     validator = f"etag:{head['etag']}" if head["etag"] else f"modified:{head['modified']}" if head["modified"] else None
-    return f"{validator}:{head['size']}" if validator else SHA256 + storage.sha256(signed(href))
+    return f"{validator}:{head['size']}" if validator else SHA256 + with_token(href, storage.sha256)
 
 
 @lru_cache(maxsize=100_000)
@@ -111,11 +114,11 @@ def _size(href: str, told: int | None) -> int | None:
         if archive.is_member(href):
             return archive.size(href)
         return storage.size(href) if storage.local_path(href) is not None else _head(href)["size"]
-    except FileNotFoundError:
+    except (FileNotFoundError, storage.UnreachableError):
         return None
 
 
 @lru_cache(maxsize=100_000)
 def _head(href: str) -> dict[str, Any]:
     """Ask a server for size and ETag of an object, once a process."""
-    return storage.head(signed(href))
+    return with_token(href, storage.head)

@@ -12,10 +12,10 @@ import numpy as np
 import pystac
 
 from landtide.core.bands import is_reflectance
-from landtide.core.errors import InputError
-from landtide.core.study import Study
+from landtide.core.errors import InputError, LandtideError
+from landtide.core.study import Requests, Study
 from landtide.core.tile import Tile
-from landtide.io import storage
+from landtide.io import http, storage
 from landtide.io.manifest import Writing
 from landtide.retrieve import digest, items, looks
 from landtide.retrieve.cache import Kept, UnreadableError, keep
@@ -73,15 +73,40 @@ class _Job:
     codes: bool
 
 
-def fetch(study: Study, tile: Tile, year: int, out: Writing, pool: Pool) -> None:
+@dataclass(frozen=True)
+class _Failed:
+    """Why an asset is not ready."""
+
+    reason: str
+    passing: bool
+    """Whether it may be got later: its server failed, not the asset."""
+
+
+class UnreachedError(LandtideError):
+    """Some acquisitions could not be got because their servers failed; all others are ready in the cache."""
+
+    def __init__(self, tile: str, year: int, aside: list[SetAside]) -> None:
+        self.aside = tuple(aside)
+        first = aside[0]
+        super().__init__(
+            f"tile {tile}, {year}: {len(aside)} acquisitions cannot be got now, the first ({first.id}) because: {first.reason}. "
+            "Run again later: what has been got is kept"
+        )
+
+
+def fetch(study: Study, tile: Tile, year: int, out: Writing, pool: Pool, without: tuple[SetAside, ...] = ()) -> None:
     """Prepare the acquisitions of a tile and year.
+
+    without  acquisitions to leave out, and why
 
     Writes ``items.json`` (ItemCollection; assets keyed by band and mask with href, scale and offset already decided) and
     ``retrieval.json`` (what was found, its size, what was set aside and why). An acquisition with a broken asset is set aside.
-    Raises InputError where no acquisition is left.
+    Raises InputError where no acquisition is left, UnreachedError where servers failed for some and all others are ready.
     """
-    found = find(study, tile, year)
-    prepared, aside = _prepare_all(study, tile, found, pool)
+    found = _left(find(study, tile, year), without)
+    prepared, aside, unreached = _prepare_all(study, tile, found, pool)
+    if unreached:
+        raise UnreachedError(tile.name, year, unreached)
     kept = [one for one in found.acquisitions if one.item.id in prepared]
     decided, refused = _radiometry(study, kept, prepared, found.mask)
     aside += refused
@@ -100,9 +125,12 @@ def fetch(study: Study, tile: Tile, year: int, out: Writing, pool: Pool) -> None
     out.properties |= {"landtide:images": report["images"], "landtide:bytes": report["bytes"], "landtide:mask": found.mask}
 
 
-def source_ids(study: Study, tile: Tile, year: int) -> list[str]:
-    """Return what names the sources of a tile and year: item ids with the checksums of the assets used and their metadata's radiometry."""
-    acquisitions = find(study, tile, year).acquisitions
+def source_ids(study: Study, tile: Tile, year: int, without: tuple[SetAside, ...] = ()) -> list[str]:
+    """Return what names the sources of a tile and year: item ids with the checksums of the assets used and their metadata's radiometry.
+
+    What is left out (`without`) is no source: once it can be got, the sources have another name, and the work is done anew.
+    """
+    acquisitions = _left(find(study, tile, year), without).acquisitions
     used = [(one, name) for one in acquisitions for name in one.assets]
     sources = digest.asset_sources([one.item.assets[one.assets[name]] for one, name in used])
     by_item: dict[str, list[Any]] = {one.item.id: [] for one in acquisitions}
@@ -113,28 +141,39 @@ def source_ids(study: Study, tile: Tile, year: int) -> list[str]:
     return sorted(f"{name}:{sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()}" for name, parts in by_item.items())
 
 
+def _left(found: Found, without: tuple[SetAside, ...]) -> Found:
+    names = {one.id for one in without}
+    kept = tuple(one for one in found.acquisitions if one.item.id not in names)
+    return Found(kept, (*found.set_aside, *without), found.mask)
+
+
 def size_of(acquisitions: Iterable[Acquisition]) -> tuple[int, int]:
     """Return the bytes of the assets used, and how many assets do not tell their size."""
     sizes = digest.asset_sizes([one.item.assets[key] for one in acquisitions for key in one.assets.values()])
     return sum(size for size in sizes if size is not None), sum(size is None for size in sizes)
 
 
-def _prepare_all(study: Study, tile: Tile, found: Found, pool: Pool) -> tuple[dict[str, Prepared], list[SetAside]]:
-    """Make every asset of the acquisitions ready, each a task of its own: JPEG 2000 takes seconds a band to decode."""
+def _prepare_all(study: Study, tile: Tile, found: Found, pool: Pool) -> tuple[dict[str, Prepared], list[SetAside], list[SetAside]]:
+    """Make every asset ready; return what is ready by acquisition, the broken acquisitions, and those whose servers failed.
+
+    Each asset is a task of its own: JPEG 2000 takes seconds a band to decode.
+    """
     jobs = [job for one in found.acquisitions for job in _jobs(one, study, found.mask)]
-    cache = storage.join(study.workspace, study.name, "cache")
-    done = pool.map(partial(_prepare, tile=tile, cache=cache, always=study.source.cache == "always"), jobs)
-    parts: dict[str, Prepared] = {one.item.id: Prepared({}, {}) for one in found.acquisitions}
-    failed: dict[str, SetAside] = {}
-    for job, result in zip(jobs, done, strict=True):
-        if isinstance(result, SetAside):
-            failed.setdefault(job.id, result)
+    source, cache = study.source, storage.join(study.workspace, study.name, "cache")
+    prepare = partial(_prepare, tile=tile, cache=cache, always=source.cache == "always", manners=source.requests)
+    parts = {one.item.id: Prepared({}, {}) for one in found.acquisitions}
+    broken: dict[str, SetAside] = {}
+    unreached: dict[str, SetAside] = {}
+    for job, result in zip(jobs, pool.map(prepare, jobs), strict=True):
+        if isinstance(result, _Failed):
+            (unreached if result.passing else broken).setdefault(job.id, SetAside(job.id, result.reason))
             continue
         kept, numbers = result
         parts[job.id].kept[job.name] = kept
         if numbers is not None:
             parts[job.id].numbers[job.name] = numbers
-    return {name: part for name, part in parts.items() if name not in failed}, list(failed.values())
+    ready = {name: part for name, part in parts.items() if name not in broken and name not in unreached}
+    return ready, list(broken.values()), [one for one in unreached.values() if one.id not in broken]
 
 
 def _jobs(one: Acquisition, study: Study, mask: str | None) -> list[_Job]:
@@ -148,12 +187,15 @@ def _job(item: pystac.Item, name: str, asset: pystac.Asset, looked_at: bool, mas
     return _Job(item.id, name, asset.href, digest.checksum_of(asset), band, looked_at, items.packing(asset).get("nodata"), name == mask)
 
 
-def _prepare(job: _Job, *, tile: Tile, cache: str, always: bool) -> tuple[Kept, np.ndarray | None] | SetAside:
+def _prepare(job: _Job, *, tile: Tile, cache: str, always: bool, manners: Requests) -> tuple[Kept, np.ndarray | None] | _Failed:
     """Make one asset ready, in a worker; return it with its digital numbers on the coarse grid where they are wanted."""
+    http.behave(manners)
     try:
         kept = keep(job.href, tile, cache, checksum=job.checksum, always=always, codes=job.codes, band=job.band)
     except UnreadableError as error:
-        return SetAside(job.id, str(error))
+        return _Failed(str(error), passing=False)
+    except storage.UnreachableError as error:
+        return _Failed(str(error), passing=True)
     return kept, looks.read_numbers(kept, _nodata(job.name, job.nodata, kept), tile) if job.looked_at else None
 
 

@@ -13,7 +13,7 @@ from landtide.core.errors import InputError
 from landtide.core.period import Period
 from landtide.core.study import Study
 from landtide.core.tile import Tile
-from landtide.io import storage
+from landtide.io import http, storage
 from landtide.io.stac import read_items
 from landtide.retrieve import api, folder, items
 from landtide.retrieve.place import agree, meet, shows
@@ -55,6 +55,7 @@ def find(study: Study, tile: Tile, year: int) -> Found:
 
     Raises InputError where the catalog cannot be read, or no item has an asked band or the mask that was asked for.
     """
+    http.behave(study.source.requests)
     candidates = [item for item in candidates_of(study, tile, year) if Period.of_year(year).contains(items.moment(item))]
     aside = _broken(study, tile, year)
     if candidates:
