@@ -29,7 +29,7 @@ ALGORITHMS = {
     "old_map": 1,
     "composite": 2,
     "extract": 2,
-    "train": 1,
+    "train": 2,
     "candidates": 1,
     "stable": 1,
     "classify": 1,

@@ -241,7 +241,8 @@ def train(run: Run, report: Report, stage: str, samples: str) -> str:
     study, drawn = run.study, manifest.read(samples)
     name, own = ("svm", {}) if stage == "preliminary" else (study.model.name, study.model.settings)
     settings = {"model": name, "settings": own, "trust": study.extract.trust, "seed": study.seed, "legend": run.legend.to_dict()}
-    key = run.key("train", "all", run.span_name, {**settings, "threads": study.compute.threads}, [manifest.source_of(drawn)])
+    amount = {"threads": study.compute.threads, "processes": study.train.processes * study.train.nodes}
+    key = run.key("train", "all", run.span_name, {**settings, **amount}, [manifest.source_of(drawn)])
 
     def make(out: manifest.Writing) -> None:
         spec = TrainSpec(
@@ -255,7 +256,9 @@ def train(run: Run, report: Report, stage: str, samples: str) -> str:
             seed=study.seed,
             device=study.train.device,
             threads=study.compute.threads,
+            memory=study.compute.memory,
             output=str(out.scratch / "model"),
+            checkpoint=storage.join(key.uri, "checkpoint.safetensors"),
         )
         record_training(remote.train(spec, study, run.folder, stage), out)
 

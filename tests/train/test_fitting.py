@@ -61,7 +61,7 @@ def accuracy(folder: Path, seed: int = 99) -> float:
 def test_the_same_spec_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
     samples = phenology.samples(40, draws=3, missing=0.1)
     spec = spec_for(samples, tmp_path, name)
-    first, second = (train(dataclasses.replace(spec, output=str(tmp_path / run))) for run in "ab")
+    first, second = (Path(train(dataclasses.replace(spec, output=str(tmp_path / run)))) for run in "ab")
     files = sorted(path.name for path in first.iterdir())
     assert {"model.json", "training.json"} < set(files)
     for file in files:
@@ -72,7 +72,7 @@ def test_the_same_spec_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
 def test_wrong_labels_are_outvoted(name: str, tmp_path: Path) -> None:
     settings = {**QUICK[name], **({"epochs": 15} if name in models.NETWORKS else {})}
     samples = phenology.samples(200, wrong=0.25, draws=3, years=(2018, 2019, 2020))
-    folder = train(spec_for(samples, tmp_path, name, settings=settings))
+    folder = Path(train(spec_for(samples, tmp_path, name, settings=settings)))
     assert accuracy(folder) > 0.93
 
 
@@ -83,7 +83,7 @@ def test_a_class_with_one_polygon_and_samples_with_gaps_are_learnt(name: str, tm
     x = samples.x.copy()
     x[0] = np.nan  # never observed
     x[:, :, 2][samples.y == 2] = np.nan  # a band that a whole class lacks
-    folder = train(spec_for(dataclasses.replace(samples, polygon=polygon, x=x), tmp_path, name))
+    folder = Path(train(spec_for(dataclasses.replace(samples, polygon=polygon, x=x), tmp_path, name)))
     assert models.load(str(folder)).classes_seen == [1, 2, 3, 4]
     assert json.loads((folder / "training.json").read_text("utf-8"))["samples"] == len(samples) - 1
 
@@ -91,9 +91,9 @@ def test_a_class_with_one_polygon_and_samples_with_gaps_are_learnt(name: str, tm
 def test_one_polygon_in_all_is_learnt_without_validation(tmp_path: Path) -> None:
     samples = phenology.samples(20)
     samples = dataclasses.replace(samples, polygon=np.zeros(len(samples), np.int64))
-    curve = json.loads((train(spec_for(samples, tmp_path, "lstm")) / "training.json").read_text("utf-8"))["curve"]
+    curve = json.loads(Path(train(spec_for(samples, tmp_path, "lstm")), "training.json").read_text("utf-8"))["curve"]
     assert [epoch["validation"] for epoch in curve] == [None] * 4
-    assert json.loads((train(spec_for(samples, tmp_path, "svm")) / "training.json").read_text("utf-8"))["chosen"]["mean_recall"] is None
+    assert json.loads(Path(train(spec_for(samples, tmp_path, "svm")), "training.json").read_text("utf-8"))["chosen"]["mean_recall"] is None
 
 
 @pytest.mark.parametrize(

@@ -229,8 +229,12 @@ class Train(Section):
     backend: Literal["local", "pytorchjob", "trainjob", "job"] = "local"
     """``local``: in the step itself. The others start pods: by the training operator, by Kubeflow Trainer, or as one plain Job."""
 
-    nodes: Literal[1] = 1
-    processes: Literal[1] = 1
+    nodes: int = Field(1, ge=1, le=256)
+    """Machines; on this machine, torchrun agents beside each other."""
+
+    processes: int = Field(1, ge=1, le=64)
+    """Processes a node, each with its part of every batch; on a machine with GPUs, one for each."""
+
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 

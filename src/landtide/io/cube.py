@@ -285,20 +285,9 @@ def open_store(uri: str, *, read_only: bool = False) -> Store:
     path = storage.local_path(uri)
     if path is not None:
         return zarr.storage.LocalStore(path, read_only=read_only)
-    from obstore.auth.boto3 import Boto3CredentialProvider
-    from obstore.store import S3Store
+    from landtide.io.remote import s3_store
 
-    bucket, prefix = storage.split_s3(uri)
-    endpoint = storage.custom_endpoint(storage.s3_client())
-    session = storage.aws_session()
-    config: Any = {"region": session.region_name or "us-east-1"}
-    options: Any = {}
-    if endpoint is not None:
-        config |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
-        options["allow_http"] = endpoint.startswith("http://")
-    provider = Boto3CredentialProvider(session)
-    remote = S3Store(bucket, prefix=prefix, config=config, client_options=options, credential_provider=provider)
-    return zarr.storage.ObjectStore(remote, read_only=read_only)
+    return zarr.storage.ObjectStore(s3_store(*storage.split_s3(uri)), read_only=read_only)
 
 
 def _named(uri: str, digests: dict[str, str]) -> dict[str, str]:

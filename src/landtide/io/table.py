@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 from landtide.core.errors import LandtideError
 from landtide.core.samples import SampleSet
 from landtide.io import storage
+from landtide.io.remote import open_seekable
 
 SCHEMA_KEY = b"landtide"
 ROW_GROUP = 65_536
@@ -47,14 +49,50 @@ def write_samples(uri: str, samples: SampleSet) -> str:
     return storage.digest(data)
 
 
-def read_samples(uri: str) -> SampleSet:
-    """Read samples. Raises FileNotFoundError, or LandtideError where the file holds no samples of landtide."""
-    table = pq.read_table(io.BytesIO(storage.read_bytes(uri)))
-    metadata = table.schema.metadata or {}
+@dataclass(frozen=True)
+class SampleFile:
+    """Samples on disk, of which a row group at a time is read."""
+
+    uri: str
+    steps: int
+    bands: tuple[str, ...]
+    origin: str
+    groups: tuple[int, ...]
+    """Samples of each row group."""
+
+    def __len__(self) -> int:
+        return sum(self.groups)
+
+    def read(self, group: int | None = None) -> SampleSet:
+        """Return the samples of one row group, or all."""
+        with open_seekable(self.uri) as stream:
+            file = pq.ParquetFile(stream)
+            table = file.read() if group is None else file.read_row_group(group)
+        return _decode(table, self)
+
+
+def open_samples(uri: str) -> SampleFile:
+    """Look at a file of samples. Raises FileNotFoundError, or LandtideError where the file holds no samples of landtide."""
+    with open_seekable(uri) as stream:
+        try:
+            parquet = pq.ParquetFile(stream)
+        except pa.ArrowInvalid as error:
+            raise LandtideError(f"{uri} is no whole Parquet file ({str(error).splitlines()[0]}): make it again") from error
+        metadata, footer = parquet.schema_arrow.metadata or {}, parquet.metadata
+        groups = tuple(footer.row_group(number).num_rows for number in range(footer.num_row_groups))
     if SCHEMA_KEY not in metadata:
         raise LandtideError(f"{uri} is Parquet, but holds no samples of landtide (no schema metadata)")
     meta: dict[str, Any] = json.loads(metadata[SCHEMA_KEY])
-    count, steps, channels = table.num_rows, meta["steps"], meta["channels"]
+    return SampleFile(uri, meta["steps"], tuple(meta["bands"]), meta["origin"], groups)
+
+
+def read_samples(uri: str) -> SampleSet:
+    """Read all samples of a file. Raises FileNotFoundError, or LandtideError where the file holds no samples of landtide."""
+    return open_samples(uri).read()
+
+
+def _decode(table: pa.Table, file: SampleFile) -> SampleSet:
+    count, steps, channels = table.num_rows, file.steps, len(file.bands)
 
     def values(name: str) -> np.ndarray:
         return np.asarray(table[name].combine_chunks().to_numpy(zero_copy_only=False))
@@ -63,17 +101,17 @@ def read_samples(uri: str) -> SampleSet:
         return np.concatenate([chunk.flatten().to_numpy(zero_copy_only=False) for chunk in table[name].chunks] or [np.empty(0)])
 
     return SampleSet(
-        x=lists("x").astype(np.float32).reshape(count, steps, channels),
-        y=values("y").astype(np.uint8),
-        doy=lists("doy").astype(np.int16).reshape(count, steps),
+        x=lists("x").astype(np.float32, copy=False).reshape(count, steps, channels),
+        y=values("y").astype(np.uint8, copy=False),
+        doy=lists("doy").astype(np.int16, copy=False).reshape(count, steps),
         xy=np.column_stack([values("easting"), values("northing")]).astype(np.float64),
-        year=values("year").astype(np.int16),
-        trust=values("trust").astype(np.float32),
-        polygon=values("polygon").astype(np.int64),
+        year=values("year").astype(np.int16, copy=False),
+        trust=values("trust").astype(np.float32, copy=False),
+        polygon=values("polygon").astype(np.int64, copy=False),
         tile=values("tile").astype(str),
-        draw=values("draw").astype(np.uint32),
-        bands=tuple(meta["bands"]),
-        origin=meta["origin"],
+        draw=values("draw").astype(np.uint32, copy=False),
+        bands=file.bands,
+        origin=file.origin,
     )
 
 

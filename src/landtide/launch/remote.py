@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from landtide.core.errors import InputError, LandtideError
-from landtide.core.study import Study
+from landtide.core.study import Study, Train
 from landtide.io import storage
 from landtide.launch import cluster, jobs, jobspec, training
 
@@ -30,7 +30,8 @@ def train(spec: Any, study: Study, run_folder: str, stage: str) -> Path:
     Raises InputError or LandtideError with the line of the training that failed.
     """
     if study.train.backend == "local":
-        return training.run_training(spec)
+        together = study.train if _grouped(study, stage) else Train()
+        return Path(training.run_training(spec, processes=together.processes, nodes=together.nodes))
     return run_job(cluster.connect(), spec, study, run_folder, stage)
 
 
@@ -69,8 +70,12 @@ def plan_job(spec: Any, study: Study, run_folder: str, stage: str) -> jobspec.Jo
     digest = hashlib.sha256(dataclasses.replace(spec, output="").to_json().encode()).hexdigest()
     name = jobspec.job_name(f"train-{stage}", run_id, digest)
     spec_uri = storage.join(run_folder, JOBS, name, "spec.json")
-    grouped = study.model.two_stage and stage == "final"  # SVM and forest train in one process
-    return jobspec.training_job(study, stage=stage, run_id=run_id, digest=digest, spec_uri=spec_uri, grouped=grouped)
+    return jobspec.training_job(study, stage=stage, run_id=run_id, digest=digest, spec_uri=spec_uri, grouped=_grouped(study, stage))
+
+
+def _grouped(study: Study, stage: str) -> bool:
+    """Say whether several processes can share a training: SVM and forest train in one."""
+    return study.model.two_stage and stage == "final"
 
 
 def clean_up(study: Study, run_id: str) -> list[str]:

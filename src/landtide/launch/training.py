@@ -1,18 +1,19 @@
 """Start a training through torchx and wait for it: the one entry point for this machine and, by another scheduler, for others."""
 
-import json
 import logging
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import NoReturn, Protocol
 
 from landtide.core.errors import InputError, LandtideError
+from landtide.io import storage
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,14 @@ ERROR = "error.json"
 ROLE = "train"
 MODULE = "landtide.train"
 SCHEDULER = "local_cwd"
+MAX_RESTARTS = 3
+"""How often torchrun starts the processes anew after one is lost; they go on from the last epoch."""
+
+KILLED = "SIGKILL"
+FRESH_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
+"""Variable that torchrun on every node must have as 1: a try after a loss then meets in a store without the keys of the lost one."""
+
+LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 LAUNCHER = "LANDTIDE_LAUNCHER"
 """Variable with our process id: the training ends itself when we are gone, even by a signal that nobody can catch."""
 
@@ -36,35 +45,60 @@ class Spec(Protocol):
     def to_json(self) -> str: ...
 
 
-def run_training(spec: Spec, *, backend: Literal["local"] = "local") -> Path:
-    """Train in a process of its own; return the folder with model.json, weights and training.json.
+def run_training(spec: Spec, *, processes: int = 1, nodes: int = 1) -> str:
+    """Train in processes of its own; return the folder (path or URI) with model.json, weights and training.json.
+
+    processes  on each node; on this machine, nodes are torchrun agents that meet over the loopback
 
     The log lines of the training come out of this module's logger. Leaving by an exception, Ctrl-C among them, ends the training.
     Raises InputError or LandtideError with the line of the training that failed.
     """
-    folder = Path(spec.output)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / ERROR).unlink(missing_ok=True)
+    storage.delete(storage.join(spec.output, ERROR))
     with tempfile.TemporaryDirectory(prefix="landtide-train-") as scratch:
         path = Path(scratch, "spec.json")
         path.write_text(spec.to_json(), "utf-8")
-        succeeded, last = _run_local(path, spec.threads, Path(scratch, "logs"))
+        succeeded, last = _run_local(command(str(path), processes, nodes), nodes, spec.threads, Path(scratch, "logs"))
     if not succeeded:
-        _raise(folder, last)
-    return folder
+        raise_error(spec.output, last)
+    return spec.output
 
 
-def _run_local(spec: Path, threads: int, logs: Path) -> tuple[bool, str]:
-    """Run to the end by torchx's ``local_cwd``; return whether it succeeded, and its last line."""
+def command(spec_uri: str, processes: int, nodes: int) -> list[str]:
+    """Return what Python must be given to train on this machine: torchrun where there is more than one process."""
+    if processes * nodes == 1:
+        return ["-m", MODULE, spec_uri]  # no torchrun: an SVM needs no torch, whose import takes seconds
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    meeting = [
+        "--rdzv-backend",
+        "c10d",
+        "--rdzv-endpoint",
+        f"127.0.0.1:{port}",
+        "--rdzv-id",
+        f"landtide-{port}",
+        "--local-addr",
+        "127.0.0.1",
+    ]
+    amount = ["--nnodes", str(nodes), "--nproc-per-node", str(processes), "--max-restarts", str(MAX_RESTARTS)]
+    return ["-m", "torch.distributed.run", *amount, *meeting, "-m", MODULE, spec_uri]
+
+
+def _run_local(arguments: list[str], nodes: int, threads: int, logs: Path) -> tuple[bool, str]:
+    """Run to the end by torchx's ``local_cwd``; return whether it succeeded, and its last telling line."""
     from torchx.runner import Runner
     from torchx.schedulers.api import Stream
     from torchx.schedulers.local_scheduler import create_scheduler
     from torchx.specs import AppDef, AppState, Role
 
     environment = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
-    environment[LAUNCHER] = str(os.getpid())
-    environment["OMP_WAIT_POLICY"] = "passive"  # threads that spin while others hold the cores cost ten times their work
-    role = Role(ROLE, image="", entrypoint=sys.executable, args=["-m", MODULE, str(spec)], env=environment)
+    environment |= {
+        LAUNCHER: str(os.getpid()),
+        FRESH_STORE: "1",
+        "OMP_WAIT_POLICY": "passive",  # threads that spin while others hold the cores cost ten times their work
+        "GLOO_SOCKET_IFNAME": LOOPBACK,  # gloo would look up this machine's own name, which need not resolve
+    }
+    role = Role(ROLE, image="", entrypoint=sys.executable, args=arguments, env=environment, num_replicas=nodes)
     with _own_signals():
         scheduler = create_scheduler("landtide")
     with Runner("landtide", {SCHEDULER: lambda *args, **kwargs: scheduler}) as runner:
@@ -72,7 +106,7 @@ def _run_local(spec: Path, threads: int, logs: Path) -> tuple[bool, str]:
         last = ""
         try:
             for line in runner.log_lines(handle, ROLE, should_tail=True, streams=Stream.STDERR):
-                last = line.rstrip() or last
+                last = line.rstrip() if "rror" in line or KILLED in line or last == "" else last
                 log.info("%s", line.rstrip())
             status = runner.wait(handle, wait_interval=0.1)
         except BaseException:  # Ctrl-C above all: the training must not outlive us
@@ -81,12 +115,14 @@ def _run_local(spec: Path, threads: int, logs: Path) -> tuple[bool, str]:
     return status is not None and status.state == AppState.SUCCEEDED, last
 
 
-def _raise(folder: Path, last: str) -> None:
-    path = folder / ERROR
-    if path.exists():
-        record = json.loads(path.read_text("utf-8"))
-        raise (InputError if record["status"] == InputError.exit_status else LandtideError)(record["line"])
-    raise LandtideError(f"training ended without a result; its last line: {last.removeprefix('error: ') or 'none'}")
+def raise_error(output: str, last: str) -> NoReturn:
+    """Raise what a failed training left in its output folder, or say its last line where it could leave nothing."""
+    try:
+        record = storage.read_json(storage.join(output, ERROR))
+    except FileNotFoundError:
+        advice = "a process that is killed has often run out of memory: lower model.batch or model.epoch_samples, or train.processes"
+        raise LandtideError(f"training ended without a result ({advice}); its last line: {last or 'none'}") from None
+    raise (InputError if record["status"] == InputError.exit_status else LandtideError)(record["line"])
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args, get_origin
 
 import numpy as np
 
@@ -152,6 +152,10 @@ def unknown_setting(name: str, key: str, known: list[str]) -> str:
 
 def check_type(name: str, key: str, value: Any, kind: Any) -> None:
     """Raise InputError where a setting's value is not of the field's type; a whole number may stand for a fraction."""
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise InputError(f"model {name!r}: setting {key} = {value!r} must be {' or '.join(get_args(kind))}")
+        return
     kinds = get_args(kind) or (kind,)
     allowed = (*kinds, int) if float in kinds else kinds
     if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in kinds):
@@ -172,13 +176,12 @@ def assemble(card: Card, scorer: Scorer) -> TrainedModel:
     return TrainedModel(card, scorer, _identity(card.to_json(), scorer.files()))
 
 
-def save(model: TrainedModel, folder: Path) -> list[Path]:
-    """Write model.json and the weights into a local folder; return the files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    contents = {CARD: model.card.to_json(), **model.scorer.files()}
+def save(model: TrainedModel, folder: str | Path) -> dict[str, str]:
+    """Write the weights, then model.json, into a folder (path or URI); return the SHA-256 of each file."""
+    contents = {**model.scorer.files(), CARD: model.card.to_json()}
     for name, data in contents.items():
-        (folder / name).write_bytes(data)
-    return [folder / name for name in contents]
+        storage.write_bytes(storage.join(str(folder), name), data)
+    return {name: storage.digest(data) for name, data in contents.items()}
 
 
 def load(folder_uri: str) -> TrainedModel:

@@ -1,18 +1,21 @@
-"""``python -m landtide.train SPEC.json``: what torchx and torchrun start. Exit status 0 done, 1 the work failed, 2 the input was wrong."""
+"""``[torchrun ...] -m landtide.train SPEC``: one training, in this process or shared with others that torchrun started.
 
-import json
+SPEC is the path or URI of a `TrainSpec` in JSON. Exit status 0 done, 1 the work failed, 2 the input was wrong; a failure leaves one line on
+stderr and, with the status, in ``error.json`` in the output folder. torchrun itself ends with 1 whatever its processes end with.
+"""
+
 import logging
 import os
+import signal
 import sys
 import threading
 import time
-from pathlib import Path
 
 LAUNCHER = "LANDTIDE_LAUNCHER"
-"""Variable with the process id of who waits for this training; set where that is our parent."""
+"""Variable with the process id of who waits for this training on this machine."""
 
-ERROR = "error.json"
-"""In the output folder: kind, line and exit status of a failed training, for whoever started it elsewhere."""
+AGENT = "TORCHELASTIC_RUN_ID"
+"""Variable that torchrun sets: then our parent is its agent, which starts lost processes anew."""
 
 
 def main(arguments: list[str]) -> int:
@@ -23,34 +26,53 @@ def main(arguments: list[str]) -> int:
     from threadpoolctl import threadpool_limits
 
     from landtide.core.errors import LandtideError
+    from landtide.io import storage
     from landtide.train.job import train
+    from landtide.train.output import ERROR
+    from landtide.train.place import Place
     from landtide.train.spec import TrainSpec
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     if len(arguments) != 1:
         sys.stderr.write("error: usage: python -m landtide.train SPEC.json\n")
         return 2
-    spec = None
+    error_uri, place = None, Place.of(os.environ)
     try:
-        spec = TrainSpec.from_json(Path(arguments[0]).read_text("utf-8"))
+        spec = TrainSpec.from_json(storage.read_text(arguments[0]))
+        error_uri = storage.join(spec.output, ERROR)
+        if place.restarts and storage.exists(error_uri) and storage.read_json(error_uri)["status"] == 2:
+            return 2  # torchrun tries again after every failure; the input has not changed
         with threadpool_limits(spec.threads):
             started = time.monotonic()
-            train(spec)
+            train(spec, place)
+        if place.first:
+            storage.delete(error_uri)  # of a try that went wrong before
             logging.getLogger(__name__).info("done in %.1f s", time.monotonic() - started)
     except (LandtideError, OSError) as error:
         status = error.exit_status if isinstance(error, LandtideError) else 1
         line = " ".join(str(error).split())
         sys.stderr.write(f"error: {line}\n")
-        if spec is not None and Path(spec.output).is_dir():
-            (Path(spec.output) / ERROR).write_text(json.dumps({"line": line, "status": status}), "utf-8")
+        if error_uri is not None:
+            try:
+                storage.write_json(error_uri, {"line": line, "status": status})
+            except (LandtideError, OSError) as second:
+                sys.stderr.write(f"error: {error_uri} could not be written: {' '.join(str(second).split())}\n")
         return status
     return 0
 
 
 def _end_with(launcher: int) -> None:
-    """End this process when the one that started it is gone: nobody would wait for the result, and the cores would stay taken."""
-    while os.getppid() == launcher:
-        time.sleep(0.5)
+    """End this process when the one that waits for it is gone: the cores would stay taken for nobody."""
+    import psutil
+
+    try:
+        waiting = psutil.Process(launcher)
+        while waiting.is_running() and waiting.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.5)
+    except psutil.NoSuchProcess:
+        pass
+    if AGENT in os.environ:
+        os.kill(os.getppid(), signal.SIGTERM)  # else it would start us anew
     os._exit(1)
 
 

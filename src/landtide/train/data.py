@@ -1,5 +1,6 @@
 """Sample sets as arrays that a model can be fitted on."""
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,17 @@ from landtide.io import table
 from landtide.models.card import standardise
 from landtide.models.series import fill_gaps
 from landtide.train.spec import TrainSpec
+
+log = logging.getLogger(__name__)
+
+SHARE = 0.5
+"""Of the memory that a process may use, for samples: the libraries, the network and its gradients need the rest."""
+
+COPIES = 4
+"""Of the series that exist at once: as read, joined, standardised, and in the network's form."""
+
+BESIDE = 200
+"""Bytes of a sample beside its series."""
 
 FOLDS = 6
 """One of this many parts of the polygons is set apart for validation."""
@@ -52,28 +64,86 @@ class TrainingData:
         return [int(label) for label in np.unique(self.y)]
 
 
-def read(spec: TrainSpec) -> TrainingData:
+def read(spec: TrainSpec, files: list[table.SampleFile] | None = None) -> TrainingData:
     """Read and join the sample sets of a spec, without what is not trusted or was never observed.
 
+    Where they do not fit the memory, a draw of them that fits is read.
     Raises InputError where fewer than two classes are left, LandtideError where samples do not fit the spec.
     """
-    parts = [table.read_samples(uri) for uri in spec.samples]
-    for uri, part in zip(spec.samples, parts, strict=True):
-        _check(uri, part, spec)
-    origin = np.concatenate([np.full(len(part), index) for index, part in enumerate(parts)])
+    files = files if files is not None else look(spec)
+    share = min(1.0, capacity(spec) / max(sum(map(len, files)), 1))
+    if share < 1:
+        log.warning("samples: %d do not fit compute.memory; a draw of %.1f %% is used", sum(map(len, files)), 100 * share)
+    parts, origin = [], []
+    for number, file in enumerate(files):
+        part = usable(file.uri, _drawn(file, share, spec.seed + number), spec)
+        parts.append(part)
+        origin.append(np.full(len(part), number))
     samples = SampleSet.concatenate(parts)
-    usable = (samples.trust >= spec.trust) & ~np.isnan(samples.x).all(axis=(1, 2)) & (samples.y > 0)
-    samples, origin = samples.take(usable), origin[usable]
-    seen = [spec.legend.names[label - 1] for label in np.unique(samples.y)]
-    if len(seen) < 2:
-        raise InputError(
-            f"samples hold {len(samples)} usable series of {len(seen)} class ({', '.join(seen) or 'none'}) at trust >= {spec.trust:g}: "
-            "at least 2 classes are needed. Lower extract.trust, or give an old map or points that show more classes"
-        )
+    check_classes(spec, np.bincount(samples.y, minlength=len(spec.legend) + 1)[1:])
     mean, std = band_statistics(samples.x)
     x = standardise(samples.x, tuple(mean), tuple(std))
-    group = number_groups(origin, samples.tile, samples.polygon)
+    group = number_groups(np.concatenate(origin), samples.tile, samples.polygon)
     return TrainingData(x, samples.y, samples.doy, samples.trust.astype(np.float32), group, samples.draw, mean, std)
+
+
+def look(spec: TrainSpec) -> list[table.SampleFile]:
+    """Open the sample sets of a spec. Raises LandtideError where one has other bands or steps than the training asks for."""
+    files = [table.open_samples(uri) for uri in spec.samples]
+    for file in files:
+        if file.bands != spec.bands or file.steps != spec.steps:
+            raise LandtideError(
+                f"samples {file.uri} have {file.steps} steps of bands {', '.join(file.bands)}; "
+                f"the training asks for {spec.steps} steps of {', '.join(spec.bands)}"
+            )
+    return files
+
+
+def capacity(spec: TrainSpec) -> int:
+    """Return how many samples a process can hold at once."""
+    return int(SHARE * spec.memory / (COPIES * 4 * spec.steps * len(spec.bands) + BESIDE))
+
+
+def usable(uri: str, samples: SampleSet, spec: TrainSpec) -> SampleSet:
+    """Return the samples that can be learnt from, and say in a line what is left out because it cannot.
+
+    Raises InputError for an infinite value, LandtideError for a label that the legend lacks.
+    """
+    if samples.y.size and samples.y.max() > len(spec.legend):
+        raise LandtideError(f"samples {uri} hold label {samples.y.max()}, legend {spec.legend.name!r} has {len(spec.legend)} classes")
+    endless = np.argwhere(np.isinf(samples.x))
+    if endless.size:
+        sample, step, band = endless[0]
+        raise InputError(
+            f"samples {uri}: sample {sample} has an infinite value in band {spec.bands[band]}, step {step} "
+            f"({len(endless)} values in all): missing values must be NaN"
+        )
+    never, unrated = np.isnan(samples.x).all(axis=(1, 2)), np.isnan(samples.trust)
+    for count, reason in ((never.sum(), "no observation at all"), ((unrated & ~never).sum(), "no trust (NaN)")):
+        if count:
+            log.warning("samples %s: %d of %d have %s and are left out", uri, count, len(samples), reason)
+    return samples.take((samples.trust >= spec.trust) & ~never & (samples.y > 0))
+
+
+def check_classes(spec: TrainSpec, counts: np.ndarray) -> None:
+    """Raise InputError where fewer than two classes have samples; (K,) counts a class."""
+    seen = [name for name, count in zip(spec.legend.names, counts, strict=True) if count]
+    if len(seen) < 2:
+        raise InputError(
+            f"samples hold {int(counts.sum())} usable series of {len(seen)} class ({', '.join(seen) or 'none'}) at trust >= "
+            f"{spec.trust:g}: at least 2 classes are needed. Lower extract.trust, or give an old map or points that show more classes"
+        )
+
+
+def _drawn(file: table.SampleFile, share: float, seed: int) -> SampleSet:
+    """Read a file, or the same share of each of its row groups."""
+    if share == 1:
+        return file.read()
+    rng, parts = np.random.default_rng(seed), []
+    for number, rows in enumerate(file.groups):
+        kept = np.sort(rng.choice(rows, int(share * rows), replace=False))
+        parts.append(file.read(number).take(kept))
+    return SampleSet.concatenate(parts)
 
 
 def band_statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -129,15 +199,6 @@ def validation_mask(y: np.ndarray, group: np.ndarray, seed: int) -> np.ndarray:
     chosen[next(iter(splitter.split(y, y, group)))[1]] = True
     for label in np.unique(y):
         if chosen[y == label].all():
+            log.info("label %d lies in one part of the polygons alone: it is learnt, and not validated", label)
             chosen[np.isin(group, group[y == label])] = False
     return chosen
-
-
-def _check(uri: str, part: SampleSet, spec: TrainSpec) -> None:
-    if part.bands != spec.bands or part.x.shape[1] != spec.steps:
-        raise LandtideError(
-            f"samples {uri} have {part.x.shape[1]} steps of bands {', '.join(part.bands)}; "
-            f"the training asks for {spec.steps} steps of {', '.join(spec.bands)}"
-        )
-    if part.y.size and part.y.max() > len(spec.legend):
-        raise LandtideError(f"samples {uri} hold label {part.y.max()}, legend {spec.legend.name!r} has {len(spec.legend)} classes")

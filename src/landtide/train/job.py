@@ -1,9 +1,7 @@
 """One training from spec to files."""
 
 import dataclasses
-import json
 import logging
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,23 +10,33 @@ from landtide import models
 from landtide.models.card import Card
 from landtide.train import data as samples
 from landtide.train.data import TrainingData
-from landtide.train.output import TRAINING
+from landtide.train.output import deliver
+from landtide.train.place import Place
 from landtide.train.spec import Optimisation, TrainSpec, split_settings
 
 log = logging.getLogger(__name__)
 
 
-def train(spec: TrainSpec) -> Path:
+def train(spec: TrainSpec, place: Place | None = None) -> str:
     """Train what a spec asks for; return the folder with model.json, weights and training.json.
 
-    The same spec gives the same bytes on one machine with the same number of threads.
+    place  which of several processes this is; the first writes the result, and trains alone what is no network
+
+    The same spec gives the same bytes on one machine with the same number of threads and processes.
     Raises InputError where the samples cannot be learnt from.
     """
+    place = place or Place()
     config, optimisation = split_settings(spec.model, spec.settings)
+    if spec.model not in models.NETWORKS and not place.first:
+        log.info("%s is trained by the first process alone", spec.model)
+        return spec.output
     data = samples.read(spec)
     counts = {spec.legend.names[label - 1]: int((data.y == label).sum()) for label in data.seen}
-    log.info("training %s on %d samples: %s", spec.model, len(data), ", ".join(f"{name} {count}" for name, count in counts.items()))
-    scorer, report, balance = _fit(spec, config, optimisation, data)
+    if place.first:
+        log.info("training %s on %d samples: %s", spec.model, len(data), ", ".join(f"{name} {count}" for name, count in counts.items()))
+    scorer, report, balance = _fit(spec, place, config, optimisation, data)
+    if not place.first:
+        return spec.output
     weight = samples.class_weights(data.y, data.trust, balance)
     card = Card(
         name=spec.model,
@@ -42,18 +50,21 @@ def train(spec: TrainSpec) -> Path:
         prior=tuple(samples.class_prior(data.y, weight, len(spec.legend)).tolist()),
         training={"seed": spec.seed, "samples": len(data), "samples_a_class": counts, "polygons": len(np.unique(data.group))},
     )
-    folder = Path(spec.output)
-    models.save(models.assemble(card, scorer), folder)
-    text = json.dumps({**card.training, "settings": spec.settings, **report}, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / TRAINING).write_text(text + "\n", "utf-8")
-    return folder
+    deliver(models.assemble(card, scorer), {**card.training, "settings": spec.settings, **report}, spec.output)
+    if spec.model in models.NETWORKS:
+        from landtide.train.checkpoint import Checkpoint
+
+        Checkpoint.of(spec).remove()
+    return spec.output
 
 
-def _fit(spec: TrainSpec, config: Any, optimisation: Optimisation, data: TrainingData) -> tuple[models.Scorer, dict[str, Any], float]:
+def _fit(
+    spec: TrainSpec, place: Place, config: Any, optimisation: Optimisation, data: TrainingData
+) -> tuple[models.Scorer, dict[str, Any], float]:
     """Return the scorer, what to report of its making, and the class balance that it was trained with."""
     classes = len(spec.legend)
     if spec.model in models.NETWORKS:
-        return *_fit_network(spec, optimisation, data), optimisation.balance
+        return *_fit_network(spec, place, optimisation, data), optimisation.balance
     if spec.model == "svm":
         from landtide.train import classic
 
@@ -65,18 +76,27 @@ def _fit(spec: TrainSpec, config: Any, optimisation: Optimisation, data: Trainin
     return trees.fit_forest(data, config, classes=classes, seed=spec.seed, threads=spec.threads), {}, config.balance
 
 
-def _fit_network(spec: TrainSpec, optimisation: Optimisation, data: TrainingData) -> tuple[models.Scorer, dict[str, Any]]:
+def _fit_network(spec: TrainSpec, place: Place, optimisation: Optimisation, data: TrainingData) -> tuple[models.Scorer, dict[str, Any]]:
     import torch  # seconds to import: an SVM needs none of it
 
     from landtide.models.network import Network
     from landtide.train import loop
+    from landtide.train.batches import InMemory
+    from landtide.train.checkpoint import Checkpoint
+    from landtide.train.group import joined
 
     torch.manual_seed(spec.seed)
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(spec.threads)
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if spec.device == "auto" else spec.device
-    steps, channels = data.x.shape[1:]
     own = split_settings(spec.model, spec.settings)[0]
-    module = models.build(spec.model, channels=channels, steps=steps, classes=len(spec.legend), seen=data.seen, **dataclasses.asdict(own))
-    curve = loop.fit(module, data, settings=optimisation, seed=spec.seed, device=device)
-    return Network(module.to("cpu").eval()), {"device": device, "curve": [dataclasses.asdict(epoch) for epoch in curve]}
+    shape: dict[str, Any] = {"channels": len(spec.bands), "steps": spec.steps, "classes": len(spec.legend), "seen": data.seen}
+    module = models.build(spec.model, **shape, **dataclasses.asdict(own))
+    with joined(place, spec.device) as group:
+        source = InMemory(data, optimisation, spec.seed, group)
+        checkpoint = Checkpoint.of(spec)
+        best, curve = loop.fit(module, source, settings=optimisation, seed=spec.seed, group=group, checkpoint=checkpoint)
+    result = models.build(spec.model, **shape, **dataclasses.asdict(own))
+    if place.first:
+        result.load_state_dict(best)
+    report = {"device": group.device, "processes": place.world, "curve": [dataclasses.asdict(epoch) for epoch in curve]}
+    return Network(result.eval()), report

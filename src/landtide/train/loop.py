@@ -1,86 +1,61 @@
-"""The one training loop: it knows no architecture, only ``forward(x, mask, doy) -> logits``."""
+"""The one training loop: it knows no architecture, only ``forward(x, mask, doy) -> logits``, and runs alike in one process and in many."""
 
-import copy
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterator
+from itertools import islice
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landtide.models.network import split_mask
-from landtide.train.data import TrainingData, class_weights, validation_mask
+from landtide.train.batches import Batch, Source, seed_of
+from landtide.train.checkpoint import Checkpoint, Epoch, State
+from landtide.train.group import Group
+from landtide.train.optimisers import Course, optimiser_of
+from landtide.train.parallel import Divided
 from landtide.train.spec import Optimisation
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Epoch:
-    """One line of the training curve."""
-
-    epoch: int
-    loss: float
-    """Training loss."""
-
-    validation: float | None
-    """Loss on polygons set apart; None where none could be spared."""
-
-    accuracy: float | None
-    """Share of validation samples whose given label is met: of the labels, not of the truth."""
+JUDGED = 4096
+"""Validation samples a forward pass."""
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Samples on the device."""
+def fit(
+    network: nn.Module,
+    source: Source,
+    *,
+    settings: Optimisation,
+    seed: int,
+    group: Group | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> tuple[dict[str, Tensor], list[Epoch]]:
+    """Train a network; return its best weights (in the first process) and the curve.
 
-    x: Tensor
-    mask: Tensor
-    doy: Tensor
-    target: Tensor
-    """(B,) int64 class 0..K-1."""
-
-    weight: Tensor
-
-    def take(self, index: Tensor) -> "Batch":
-        return Batch(self.x[index], self.mask[index], self.doy[index], self.target[index], self.weight[index])
-
-    def __len__(self) -> int:
-        return len(self.target)
-
-
-def fit(network: nn.Module, data: TrainingData, *, settings: Optimisation, seed: int, device: str) -> list[Epoch]:
-    """Train a network in place and leave it with its best weights; return the curve.
-
-    Randomness: the seed, and the torch generator that draws dropout. Same seed, machine and threads give the same bytes.
+    Randomness: every epoch's depends on seed, epoch and process alone, so that a training which goes on from a checkpoint makes the same
+    bytes as one that was never cut off. Same seed, machine, threads and number of processes give the same bytes.
     """
-    torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
-    weight = class_weights(data.y, data.trust, settings.balance)
-    held = validation_mask(data.y, data.group, seed)
-    training, validation = _batch(data, weight, ~held, device), _batch(data, weight, held, device)
-    network.to(device)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    per_epoch = min(len(training), settings.epoch_samples)
-    updates = settings.epochs * max(per_epoch // settings.batch, 1)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, updates, pct_start=0.1)
-    curve: list[Epoch] = []
-    best, best_state = float("inf"), copy.deepcopy(network.state_dict())
-    for epoch in range(settings.epochs):
-        order = torch.randperm(len(training), generator=generator)[:per_epoch]
-        loss = _pass(network, training, order, optimiser, schedule, settings, generator)
-        curve.append(Epoch(epoch, loss, *_validate(network, validation, settings.q)))
-        log.info("epoch %d: loss %.4f, validation %s", epoch, loss, _short(curve[-1]))
-        judged = curve[-1].validation
-        if judged is None or judged < best:
-            best, best_state = judged if judged is not None else best, copy.deepcopy(network.state_dict())
-            since = 0
-        else:
-            since += 1
-        if since >= settings.patience:
-            break
-    network.load_state_dict(best_state)
-    return curve
+    group = group or Group()
+    divided = Divided(network, settings, group)
+    optimiser = optimiser_of(divided.network, settings)
+    course = Course(settings, source.steps, group.world * settings.accumulate)
+    state = checkpoint.load() if checkpoint else None
+    if state is None:
+        state = State([], None, 0, {}, divided.weights(), {})
+    else:
+        log.info("goes on after epoch %d", len(state.curve) - 1)
+        divided.restore(optimiser, state.weights, state.optimiser)
+    while len(state.curve) < settings.epochs and not (state.curve and state.since >= settings.patience):
+        epoch = len(state.curve)
+        loss = _pass(divided, source, optimiser, course, settings, seed, epoch)
+        line = Epoch(epoch, loss, *_validate(divided, source.validation, settings.q))
+        if group.rank == 0:
+            log.info("epoch %d: loss %.4f, validation %s", epoch, loss, _short(line))
+        state = _judge(state, line, divided)
+        if checkpoint is not None:
+            state = State(state.curve, state.best_loss, state.since, divided.weights(), state.best, divided.optimiser_state(optimiser))
+            if group.rank == 0:
+                checkpoint.save(state)
+    return state.best, state.curve
 
 
 def generalised_cross_entropy(logits: Tensor, target: Tensor, q: float) -> Tensor:
@@ -89,29 +64,41 @@ def generalised_cross_entropy(logits: Tensor, target: Tensor, q: float) -> Tenso
     return -log_p if q == 0 else (1 - torch.exp(q * log_p)) / q
 
 
+def _judge(state: State, line: Epoch, divided: Divided) -> State:
+    """Append an epoch, and keep its weights where validation is the best so far, or where there is none."""
+    curve = [*state.curve, line]
+    if line.validation is None or state.best_loss is None or line.validation < state.best_loss:
+        return State(curve, line.validation, 0, {}, divided.weights(), {})
+    return State(curve, state.best_loss, state.since + 1, {}, state.best, {})
+
+
 def _pass(
-    network: nn.Module,
-    data: Batch,
-    order: Tensor,
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    settings: Optimisation,
-    generator: torch.Generator,
+    divided: Divided, source: Source, optimiser: torch.optim.Optimizer, course: Course, settings: Optimisation, seed: int, epoch: int
 ) -> float:
-    """Run one epoch; return the mean loss. A last short batch is left out: batch norm needs more than one sample."""
-    network.train()
-    total, count = 0.0, max(len(order) // settings.batch, 1)
-    for index in order[: count * settings.batch].chunk(count):
-        batch = data.take(index.to(data.target.device))
-        x, mask = disturb(batch.x, batch.mask, settings, generator)
-        loss = (batch.weight * generalised_cross_entropy(network(x, mask, batch.doy), batch.target, settings.q)).mean()
+    """Run one epoch; return the mean loss over all processes."""
+    own = seed_of(seed, epoch, divided.group.rank)
+    torch.manual_seed(own)  # dropout
+    generator = torch.Generator().manual_seed(own)
+    divided.network.train()
+    total, batches = torch.zeros((), device=divided.group.device), source.batches(epoch)
+    for step in range(source.steps):
+        course.apply(optimiser, epoch * source.steps + step)
         optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        for number, batch in enumerate(islice(batches, settings.accumulate), 1):
+            with divided.summing(number == settings.accumulate):
+                loss = _loss(divided.training, batch, settings, generator) / settings.accumulate
+                torch.autograd.backward(loss)
+            total += loss.detach()
+        nn.utils.clip_grad_norm_(divided.network.parameters(), 1.0)
         optimiser.step()
-        schedule.step()
-        total += loss.item()
-    return total / count
+    return divided.group.sum([total.item()])[0] / (source.steps * divided.group.world)
+
+
+def _loss(network: nn.Module, batch: Batch, settings: Optimisation, generator: torch.Generator) -> Tensor:
+    x, mask = disturb(batch.x, batch.mask, settings, generator)
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+        logits = network(x, mask, batch.doy)
+    return (batch.weight * generalised_cross_entropy(logits.float(), batch.target, settings.q)).mean()
 
 
 def disturb(x: Tensor, mask: Tensor, settings: Optimisation, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -123,27 +110,26 @@ def disturb(x: Tensor, mask: Tensor, settings: Optimisation, generator: torch.Ge
     return torch.where(kept.unsqueeze(-1), x + settings.noise * noise, torch.zeros_like(x)), kept
 
 
-@torch.no_grad()
-def _validate(network: nn.Module, data: Batch, q: float) -> tuple[float | None, float | None]:
-    """Return weighted loss and accuracy, or None, None without samples."""
-    if not len(data):
+def _validate(divided: Divided, data: Batch, q: float) -> tuple[float | None, float | None]:
+    """Return weighted loss and accuracy over the validation samples of all processes, or None, None where one has none."""
+    if divided.group.sum([float(not len(data))])[0]:
         return None, None
-    network.eval()
-    logits = torch.cat(
-        [network(part.x, part.mask, part.doy) for part in (data.take(i) for i in torch.split(torch.arange(len(data)), 4096))]
-    )
-    losses = data.weight * generalised_cross_entropy(logits, data.target, q)
-    right = (logits.argmax(dim=1) == data.target).float().mean()
-    return float(losses.sum() / data.weight.sum()), float(right)
+    losses = weight = right = 0.0
+    with divided.judging() as network:
+        for part in _pieces(data, divided.group):
+            logits = network(part.x, part.mask, part.doy)
+            losses += float((part.weight * generalised_cross_entropy(logits, part.target, q)).sum())
+            weight += float(part.weight.sum())
+            right += float((logits.argmax(dim=1) == part.target).sum())
+    losses, weight, right, count = divided.group.sum([losses, weight, right, float(len(data))])
+    return losses / weight, right / count
 
 
-def _batch(data: TrainingData, weight: np.ndarray, rows: np.ndarray, device: str) -> Batch:
-    x, mask = split_mask(data.x[rows])
-    doy = torch.from_numpy(data.doy[rows].astype(np.float32))
-    target = torch.from_numpy(data.y[rows].astype(np.int64) - 1)
-    return Batch(
-        x.to(device), mask.to(device), doy.to(device), target.to(device), torch.from_numpy(weight[rows].astype(np.float32)).to(device)
-    )
+def _pieces(data: Batch, group: Group) -> Iterator[Batch]:
+    """Cut a process's share into as many pieces as every other process does: FSDP's forward passes are made together."""
+    count = int(max(group.sum([float(len(data))])[0] / group.world, 1)) // JUDGED + 1
+    for index in torch.arange(len(data), device=data.target.device).tensor_split(count):
+        yield data.take(index)
 
 
 def _short(epoch: Epoch) -> str:

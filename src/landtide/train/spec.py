@@ -43,6 +43,26 @@ class Optimisation:
     epoch_samples: int = 20_000
     """Samples a pass at most, so that time does not grow with the sample set."""
 
+    accumulate: int = 1
+    """Batches whose gradients are summed before each step of the weights: a large batch in the memory of a small one."""
+
+    optimiser: Literal["adamw", "lars", "lamb"] = "adamw"
+    """``lars`` and ``lamb`` scale each layer's step by the size of its weights: for batches of thousands, which AdamW learns badly."""
+
+    scaling: Literal["sqrt", "linear", "none"] = "sqrt"
+    """How the learning rate grows with processes x accumulate, the factor by which a step sees more samples. Square root suits optimisers
+    that divide by the gradient's size (AdamW, LAMB), linear suits LARS. Source: Goyal et al. 2017, arXiv:1706.02677."""
+
+    warm_up: int = 5
+    """Passes over which the rate climbs from that of one process to the scaled one (Goyal et al. 2017); without scaling, a tenth of all."""
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """``bf16`` computes in bfloat16 and keeps weights in float32: for processors that have it."""
+
+    parallel: Literal["data", "sharded", "pipeline"] = "data"
+    """What the processes divide: ``data`` the samples (DDP), ``sharded`` the weights too (FSDP), ``pipeline`` the layers. A network below
+    some 100 million weights gains from the first alone."""
+
 
 @dataclass(frozen=True)
 class TrainSpec:
@@ -61,7 +81,7 @@ class TrainSpec:
 
     seed: int
     output: str
-    """Local folder for model.json, weights and training.json."""
+    """Folder for model.json, weights and, written last, training.json: a path or URI."""
 
     settings: dict[str, Any] = field(default_factory=dict)
     """The study's settings of the model: fields of its config, and for networks of `Optimisation`."""
@@ -71,6 +91,11 @@ class TrainSpec:
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = 1
+    memory: int = 4 * 2**30
+    """Bytes that a process may use: samples that take more than a part of it are read piece by piece."""
+
+    checkpoint: str | None = None
+    """File (path or URI) of the last pass's state, from which a cut-off training goes on; None = one in the output."""
 
     def __post_init__(self) -> None:
         split_settings(self.model, self.settings)
