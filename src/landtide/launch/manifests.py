@@ -5,6 +5,7 @@ from typing import Any
 from landtide.launch import bridges
 from landtide.launch.bridges import Manifest
 from landtide.launch.jobspec import JobSpec, Owner, check, quantity
+from landtide.launch.training import FRESH_STORE
 
 USER = 10001
 """Numeric, so that the kubelet can see that it is not root; the images' own user."""
@@ -183,6 +184,7 @@ def _environment(spec: JobSpec, variables: dict[str, str] | None = None) -> list
         "HOME": "/tmp",
         "TMPDIR": "/tmp",
         "NUMBA_CACHE_DIR": "/tmp/numba",
+        FRESH_STORE: "1",
     }  # the root file system is read-only
     secret = [_reference(name, "secretKeyRef", spec.secret) for name in FROM_SECRET]
     settings = [_reference(name, "configMapKeyRef", spec.settings) for name in FROM_SETTINGS]

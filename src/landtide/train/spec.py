@@ -63,6 +63,11 @@ class Optimisation:
     """What the processes divide: ``data`` the samples (DDP), ``sharded`` the weights too (FSDP), ``pipeline`` the layers. A network below
     some 100 million weights gains from the first alone."""
 
+    def __post_init__(self) -> None:
+        for key in ("epochs", "patience", "batch", "epoch_samples", "accumulate", "warm_up"):
+            if getattr(self, key) < 1:
+                raise InputError(f"model: setting {key} = {getattr(self, key)} must be at least 1")
+
 
 @dataclass(frozen=True)
 class TrainSpec:
