@@ -40,6 +40,9 @@ BANDS = (
 )
 REFLECTANCE_IDS = frozenset(band.name for band in BANDS)
 DEFAULT_BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")  # 10 and 20 m: the 60 m bands see air, not land
+HLS_BANDS = ("B02", "B03", "B04", "B8A", "B11", "B12")
+"""Bands that both sensors of HLS v2 have."""
+
 SCL = "SCL"
 """Scene classification of Level-2A."""
 

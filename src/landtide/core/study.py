@@ -10,7 +10,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from landtide.core import units
-from landtide.core.bands import DEFAULT_BANDS, SCL, band_id
+from landtide.core.bands import DEFAULT_BANDS, HLS_BANDS, SCL, band_id
 from landtide.core.cluster import Hpc, Kubernetes
 from landtide.core.errors import InputError
 from landtide.core.period import parse_duration
@@ -82,7 +82,7 @@ class Source(Section):
     """Path or URI of a static STAC collection, catalog or ItemCollection."""
 
     api: str | None = None
-    """``earth-search``, ``cdse``, ``planetary-computer`` or the URL of a STAC API."""
+    """``earth-search``, ``cdse``, ``planetary-computer``, ``hls`` or the URL of a STAC API."""
 
     collection: str | None = None
     """Collection of the API; None = the Level-2A collection of the provider."""
@@ -110,6 +110,11 @@ class Source(Section):
     """``auto`` keeps windows of remote assets in the workspace and reads local files in place; ``always`` keeps local ones too."""
 
     requests: Requests = Requests()
+
+    @property
+    def is_hls(self) -> bool:
+        """Whether the API gives HLS: 30 m, six bands of two sensors, a bit mask."""
+        return self.api is not None and (self.collection or self.api).lower().startswith("hls")
 
     @model_validator(mode="after")
     def _one_of_three(self) -> "Source":
@@ -299,6 +304,15 @@ class Study(Section):
     hpc: Hpc = Hpc()
     workspace: str = "./work"
     seed: int = Field(7, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_hls(cls, record: Any) -> Any:
+        """Give the bands and the mask that HLS has, where they are not asked for. Its mask already reaches beyond the clouds (bit 2)."""
+        source = record.get("source") if isinstance(record, dict) else None
+        if isinstance(source, dict) and source.get("api") and str(source.get("collection") or source["api"]).lower().startswith("hls"):
+            return {"bands": list(HLS_BANDS), "mask": {"asset": "Fmask", "bits": [1, 2, 3], "dilate": "0 m"}, **record}
+        return record
 
     @model_validator(mode="after")
     def _consistent(self) -> "Study":

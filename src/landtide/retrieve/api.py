@@ -19,6 +19,7 @@ from pystac_client.stac_api_io import StacApiIO
 from landtide.core.errors import InputError, LandtideError
 from landtide.core.tile import Tile
 from landtide.io import http, storage
+from landtide.retrieve import hls
 from landtide.retrieve.items import MGRS_NAME
 from landtide.retrieve.place import outline
 
@@ -97,7 +98,7 @@ def _search(
         except (APIError, requests.RequestException) as error:
             raise LandtideError(f"STAC API {url} failed while searching {where}: {_line(error)}") from error
         if counts <= {len(found)} or found.keys() == before:  # twice the same: then the counts are estimates
-            return tuple(pystac.Item.from_dict(record, preserve_dict=False) for record in found.values())
+            return tuple(hls.harmonised(pystac.Item.from_dict(record, preserve_dict=False)) for record in found.values())
         log.warning("STAC API %s counts %s items but gave %d of %s: searched again", url, sorted(counts), len(found), where)
         before = set(found)
     raise LandtideError(f"STAC API {url} changed {SEARCHES} times while it was searched for {where}: run again later")

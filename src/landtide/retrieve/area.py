@@ -7,10 +7,10 @@ import shapely
 
 from landtide.core.errors import InputError
 from landtide.core.study import Study
-from landtide.core.tile import Tile, mgrs_tile
+from landtide.core.tile import RESOLUTION, Tile, mgrs_tile
 from landtide.io import http, storage
 from landtide.io.raster import open_raster
-from landtide.retrieve import items, place
+from landtide.retrieve import hls, items, place
 from landtide.retrieve.place import Box
 from landtide.retrieve.search import assets_of, item_grid, require_bands, static_items, static_name
 
@@ -29,7 +29,7 @@ def resolve_tiles(study: Study) -> list[Tile]:
             raise InputError("area: catalog-extent needs source.catalog or source.folder: give tiles, bbox or geojson for an API")
         return sorted(own, key=lambda tile: tile.name)
     if study.area.tiles is not None:
-        return [_named(name, own) for name in sorted(set(study.area.tiles))]
+        return [_named(name, own, _resolution(study)) for name in sorted(set(study.area.tiles))]
     return _of_box(study, _box(study), own)
 
 
@@ -57,9 +57,14 @@ def _opened_grid(item: pystac.Item, study: Study) -> Tile | None:
         return Tile(item.id, dataset.crs.to_string(), tuple(dataset.transform)[:6], dataset.shape)
 
 
-def _named(name: str, own: list[Tile]) -> Tile:
+def _resolution(study: Study) -> float:
+    """Return the pixel of the grid that a study without a catalog of its own works on, in m."""
+    return hls.RESOLUTION if study.source.is_hls else RESOLUTION
+
+
+def _named(name: str, own: list[Tile], resolution: float) -> Tile:
     """Return the tile of an MGRS name: the catalog's own grid of that name where it has just one, else the full tile."""
-    full = mgrs_tile(name)
+    full = place.coarsened(mgrs_tile(name), resolution)
     of_name = [tile for tile in own if tile.name.split("_part")[0] == full.name]
     return of_name[0] if len(of_name) == 1 else full
 
@@ -89,10 +94,10 @@ def _of_box(study: Study, box: Box, own: list[Tile]) -> list[Tile]:
     """Return the one tile of a box in degrees."""
     if own:
         return [_of_catalog(study, box, own)]
-    tile = place.mgrs_tile_at((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+    tile = place.coarsened(place.mgrs_tile_at((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), _resolution(study))
     needed = place.projected(box, tile.crs)
     part = place.crop(tile, needed) if place.inside(needed, tile.bounds) else None
-    return [part or place.snapped(study.name, tile.crs, needed)]
+    return [part or place.snapped(study.name, tile.crs, needed, _resolution(study))]
 
 
 def _of_catalog(study: Study, box: Box, own: list[Tile]) -> Tile:

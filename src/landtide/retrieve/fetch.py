@@ -17,7 +17,7 @@ from landtide.core.study import Requests, Study
 from landtide.core.tile import Tile
 from landtide.io import http, storage
 from landtide.io.manifest import Writing
-from landtide.retrieve import digest, items, looks
+from landtide.retrieve import digest, hls, items, looks
 from landtide.retrieve.cache import Kept, UnreadableError, keep
 from landtide.retrieve.offset_test import UNSEEN, Verdict, offset_in_pixels
 from landtide.retrieve.radiometry import Radiometry, UnknownRadiometryError, decide, settle
@@ -178,7 +178,8 @@ def _prepare_all(study: Study, tile: Tile, found: Found, pool: Pool) -> tuple[di
 
 def _jobs(one: Acquisition, study: Study, mask: str | None) -> list[_Job]:
     tested = looks.bands_tested(study.band_ids)
-    looked_at = {*tested.values(), mask} if tested and not items.is_composite(one.item) else set()
+    plain = not items.is_composite(one.item) and hls.sensor_of(one.item) is None
+    looked_at = {*tested.values(), mask} if tested and plain else set()
     return [_job(one.item, name, one.item.assets[key], name in looked_at, mask) for name, key in one.assets.items()]
 
 

@@ -9,6 +9,7 @@ import pystac
 
 from landtide.core.errors import InputError
 from landtide.core.tile import Tile
+from landtide.retrieve import hls
 
 PRODUCT = re.compile(r"S2[A-D]_MSI(?P<level>L\w\w)_(?P<year>\d{4})\d{4}T\d{6}_N(?P<baseline>\d{4})_R\d{3}_T(?P<tile>\w{5})_")
 """Name of an ESA product. Source: Sentinel-2 Products Specification Document, compact naming."""
@@ -52,7 +53,9 @@ def is_composite(item: pystac.Item) -> bool:
 
 
 def is_sentinel2(item: pystac.Item) -> bool:
-    """Say whether an item is of Sentinel-2."""
+    """Say whether an item is of Sentinel-2 as ESA processes it."""
+    if hls.sensor_of(item) is not None:
+        return False
     properties = item.properties
     texts = (item.collection_id, properties.get("constellation"), properties.get("platform"), item.id)
     return any(re.search(r"sentinel[- ]?(2|s2)|^S2[A-D]_", str(text), re.IGNORECASE) for text in texts if text)

@@ -117,9 +117,17 @@ def crop(grid: Tile, box: Box) -> Tile | None:
     return grid.crop(window) if window is not None else None
 
 
-def snapped(name: str, crs: str, box: Box) -> Tile:
-    """Return the 10 m grid that encloses a box, its corner on a multiple of 10 m as all 10 m Sentinel-2 grids are."""
-    west, south = (math.floor(value / RESOLUTION) * RESOLUTION for value in box[:2])
-    east, north = (math.ceil(value / RESOLUTION) * RESOLUTION for value in box[2:])
-    shape = (round((north - south) / RESOLUTION), round((east - west) / RESOLUTION))
-    return Tile(name, crs, (RESOLUTION, 0.0, west, 0.0, -RESOLUTION, north), shape)
+def snapped(name: str, crs: str, box: Box, resolution: float = RESOLUTION) -> Tile:
+    """Return the grid that encloses a box, its corner on a multiple of the pixel as those of all Sentinel-2 grids are."""
+    west, south = (math.floor(value / resolution) * resolution for value in box[:2])
+    east, north = (math.ceil(value / resolution) * resolution for value in box[2:])
+    shape = (round((north - south) / resolution), round((east - west) / resolution))
+    return Tile(name, crs, (resolution, 0.0, west, 0.0, -resolution, north), shape)
+
+
+def coarsened(tile: Tile, resolution: float) -> Tile:
+    """Return the grid over the same ground with pixels of another size, which must divide its sides."""
+    factor = resolution / tile.pixel_size
+    a, b, c, d, e, f = tile.transform
+    shape = (round(tile.shape[0] / factor), round(tile.shape[1] / factor))
+    return Tile(tile.name, tile.crs, (a * factor, b * factor, c, d * factor, e * factor, f), shape)

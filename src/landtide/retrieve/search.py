@@ -15,7 +15,7 @@ from landtide.core.study import Study
 from landtide.core.tile import Tile
 from landtide.io import http, storage
 from landtide.io.stac import read_items
-from landtide.retrieve import api, folder, items
+from landtide.retrieve import api, folder, hls, items
 from landtide.retrieve.place import agree, meet, shows
 
 ONE_PASS = timedelta(minutes=20)
@@ -121,7 +121,7 @@ def _broken(study: Study, tile: Tile, year: int) -> list[SetAside]:
 @lru_cache(maxsize=4)
 def catalog_items(uri: str) -> tuple[pystac.Item, ...]:
     """Return all items of a static catalog, read once a process."""
-    found = tuple(read_items(uri))
+    found = tuple(hls.harmonised(item) for item in read_items(uri))
     if not found:
         raise InputError(f"catalog {uri} holds no item: correct `source.catalog`")
     return found

@@ -11,11 +11,12 @@ import pystac
 from landtide.core.errors import InputError
 from landtide.core.study import Source
 from landtide.io import storage
+from landtide.retrieve import hls
 
 log = logging.getLogger(__name__)
 
 FIELDS = {
-    "date": r"\d{4}-\d{2}-\d{2}|\d{4}_\d{2}_\d{2}|\d{8}(?:T?\d{6})?|\d{7}",
+    "date": r"\d{4}-\d{2}-\d{2}|\d{4}_\d{2}_\d{2}|\d{8}(?:T?\d{6})?|\d{7}(?:T\d{6})?",
     "band": r"[A-Za-z][A-Za-z0-9-]*",
     "satellite": r"[A-Za-z0-9-]+",
     "sensor": r"[A-Za-z0-9-]+",
@@ -25,8 +26,8 @@ FIELDS = {
 """What may stand for each field of a pattern; ``SENTINEL-2_MSI_20LKP_B02_2020-06-04.tif``, as R's sits names files, is
 ``{satellite}_{sensor}_{tile}_{band}_{date}.tif``."""
 
-FORMATS = {7: "%Y%j", 8: "%Y%m%d", 10: "%Y-%m-%d", 14: "%Y%m%d%H%M%S", 15: "%Y%m%dT%H%M%S"}
-"""By the length of the text: 2020123 is the 123rd day, which ``%Y%m%d`` would take for 3 December."""
+FORMATS = {"7": "%Y%j", "8": "%Y%m%d", "4-2-2": "%Y-%m-%d", "14": "%Y%m%d%H%M%S", "8T6": "%Y%m%dT%H%M%S", "7T6": "%Y%jT%H%M%S"}
+"""By the lengths of the runs of digits: 2020123 is the 123rd day, which ``%Y%m%d`` would take for 3 December."""
 
 BAND = "landtide:band"
 """Field of an asset: which band of its file it is, from 1."""
@@ -71,7 +72,7 @@ def _read(
         log.warning(
             "%d of %d GeoTIFFs in %s do not fit %r and are left out, the first %s", len(others), len(names), folder, pattern, others[0]
         )
-    return tuple(sorted(found.values(), key=lambda item: (str(item.datetime), item.id)))
+    return tuple(sorted((hls.harmonised(item) for item in found.values()), key=lambda item: (str(item.datetime), item.id)))
 
 
 def compiled(pattern: str) -> re.Pattern[str]:
@@ -109,12 +110,16 @@ def _item_of(match: re.Match[str], found: dict[tuple[str, ...], pystac.Item], ur
             properties["platform"] = fields["satellite"].lower()
         if "tile" in fields:
             properties["grid:code"] = f"MGRS-{fields['tile'].upper().removeprefix('T')}"
-        found[key] = pystac.Item("_".join(key), None, None, _moment(fields["date"], uri), properties)
+        granule = hls.NAME.match(uri.rsplit("/", 1)[-1])
+        name = granule[0] if granule is not None else "_".join(key)
+        found[key] = pystac.Item(name, None, None, _moment(fields["date"], uri), properties)
     return found[key]
 
 
 def _moment(text: str, uri: str) -> datetime:
+    plain = text.upper().replace("_", "-")
+    shape = re.sub(r"\d+", lambda run: str(len(run[0])), plain)
     try:
-        return datetime.strptime(text.upper().replace("_", "-"), FORMATS[len(text)]).replace(tzinfo=UTC)
+        return datetime.strptime(plain, FORMATS[shape]).replace(tzinfo=UTC)
     except ValueError:
         raise InputError(f"{uri}: {text} in its name is no date: correct the name, or source.pattern") from None
