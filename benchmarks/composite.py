@@ -137,16 +137,12 @@ def check(results: dict[str, np.ndarray]) -> None:
         np.testing.assert_allclose(values, expected, atol=0.501, err_msg=name)
 
 
-def copy_rate(stack: Stack, threads: ThreadPoolExecutor, number: int) -> float:
-    """Return the M samples/s at which the threads merely copy the stack: the limit of any method that reads it once."""
-    target = np.empty_like(stack.digital)
+def copy_seconds(stack: Stack, target: np.ndarray, threads: ThreadPoolExecutor, number: int) -> float:
+    """Return the seconds in which the threads merely copy the stack: the limit of any method that reads it once."""
     edges = np.linspace(0, len(target), number + 1).astype(int).tolist()
-    taken = []
-    for _ in range(5):
-        began = time.perf_counter()
-        list(threads.map(lambda part: np.copyto(target[slice(*part)], stack.digital[slice(*part)]), pairwise(edges)))
-        taken.append(time.perf_counter() - began)
-    return stack.digital.size / statistics.median(taken) / 1e6
+    began = time.perf_counter()
+    list(threads.map(lambda part: np.copyto(target[slice(*part)], stack.digital[slice(*part)]), pairwise(edges)))
+    return time.perf_counter() - began
 
 
 def make_spectra(side: int, seed: int) -> Stack:
@@ -265,7 +261,7 @@ def measure_vectors(side: int, seeds: int, repeats: int, number: int) -> list[Ro
 
 
 def measure(side: int, steps: int, seeds: int, repeats: int, number: int) -> list[Row]:
-    seconds: dict[str, list[float]] = {name: [] for name in METHODS}
+    seconds: dict[str, list[float]] = {name: [] for name in (*METHODS, "copy")}
     memory: dict[str, float] = dict.fromkeys(METHODS, 0.0)
     size = 0
     with ThreadPoolExecutor(number) as threads:
@@ -277,7 +273,9 @@ def measure(side: int, steps: int, seeds: int, repeats: int, number: int) -> lis
                 with peak_memory() as gained:
                     method(stack, threads, number)
                 memory[name] = max(memory[name], gained[0])
+            target = np.zeros_like(stack.digital)
             for _ in range(repeats):
+                seconds["copy"].append(copy_seconds(stack, target, threads, number))
                 for name, method in METHODS.items():  # in turns: a busy moment of the machine meets all of them
                     began = time.perf_counter()
                     method(stack, threads, number)
@@ -287,12 +285,9 @@ def measure(side: int, steps: int, seeds: int, repeats: int, number: int) -> lis
     protocol = f"{DATES} dates x {BANDS} bands x {side} px, 40 % missing, {number} threads, median of {repeats * seeds} interleaved passes"
     rows = [
         Row(f"{kind} median vs {peer}", rate["landtide"], "M samples/s", peer, rate[peer], rate["landtide"] / rate[peer], protocol, seeds)
-        for peer in METHODS
+        for peer in seconds
         if peer != "landtide"
     ]
-    with ThreadPoolExecutor(number) as threads:
-        limit = copy_rate(make_stack(side, steps, 0), threads, number)
-    rows.append(Row(f"{kind} median vs copy", rate["landtide"], "M samples/s", "copy", limit, rate["landtide"] / limit, protocol, seeds))
     share = memory["landtide"] * MIB / size
     peer = "bottleneck.nanmedian"
     rows.append(

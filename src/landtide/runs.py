@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 ALGORITHMS = {
     "retrieve": 2,
     "old_map": 1,
-    "composite": 2,
+    "composite": 3,
     "extract": 2,
     "train": 2,
     "candidates": 1,

@@ -99,16 +99,26 @@ def plan(study: Study) -> Plan:
 
     checked, compute = check(study, writable=False), study.compute
     tiles = {tile.name: tile for tile in checked.tiles}
-    steps = len(Period.of_year(study.all_years()[0]).split(study.composite.period))
+    channels = len(study.band_ids) + len(study.index_list)
     with TemporaryDirectory(prefix="landtide-plan-") as folder, open_pool(compute.workers, compute.threads, compute.memory) as pool:
         rate = compositing.measure(Path(folder), study.band_ids, study.composite, compute.memory, pool)
     seconds, peak, cubes = {}, 0, 0
     for one in checked.planned:
         tile, threads = tiles[one.tile], compute.workers * compute.threads
         pixels = tile.shape[0] * tile.shape[1]
-        seconds[one.tile, one.year] = pixels * one.images * len(study.bands) / rate.samples
-        peak = max(peak, compositing.peak_memory(tile, study.band_ids, one.images, steps, compute.memory, threads))
-        cubes += pixels * steps * (2 * len(study.bands) + 1)
+        seconds[one.tile, one.year] = pixels * one.images * len(study.band_ids) / rate.samples
+        needed = compositing.peak_memory(
+            tile,
+            one.year,
+            one.images,
+            bands=study.band_ids,
+            channels=channels,
+            settings=study.composite,
+            memory=compute.memory,
+            threads=threads,
+        )
+        peak = max(peak, needed)
+        cubes += pixels * study.composite.steps(one.year) * (2 * len(study.channels) + 1)
     return Plan(checked, seconds, rate.cpu, peak, cubes)
 
 
@@ -151,7 +161,7 @@ def _retrieve_year(run: Run, report: Report, tile: Tile, year: int, pool: Any) -
         key = run.key("retrieve", tile.name, str(year), _retrieval_settings(run.study, tile), sources)
         fetch = functools.partial(retrieving.fetch, run.study, tile, year, pool=pool, without=without)
         try:
-            return produce(run, report, key, fetch, Period.of_year(year), tile)
+            return produce(run, report, key, fetch, run.study.composite.span(year), tile)
         except retrieving.UnreachedError as error:
             if len(error.aside) == len(sources):
                 raise
@@ -169,7 +179,8 @@ def composite(run: Run, report: Report, retrieved: str) -> str:
         for (name, year), item in by_tile_and_year([retrieved]).items():
             mask = study.mask if item.properties["landtide:mask"] else None  # a catalog without the default mask is read unmasked
             settings = {
-                "bands": study.band_ids,
+                "bands": study.stored_bands,
+                "indices": {index.name: index.formula for index in study.index_list},
                 "mask": mask.model_dump() if mask else None,
                 "composite": study.composite.model_dump(),
             }
@@ -178,14 +189,15 @@ def composite(run: Run, report: Report, retrieved: str) -> str:
                 item.assets["items"].href,
                 manifest.tile_of(item),
                 year,
-                bands=study.band_ids,
+                bands=study.stored_bands,
+                indices=study.index_list,
                 mask=mask,
                 settings=study.composite,
                 memory=study.compute.memory,
                 pool=pool,
             )
             key = run.key("composite", name, str(year), settings, [manifest.source_of(item)])
-            made[f"{name}/{year}"] = produce(run, report, key, build, Period.of_year(year), manifest.tile_of(item), [item])
+            made[f"{name}/{year}"] = produce(run, report, key, build, study.composite.span(year), manifest.tile_of(item), [item])
             report.part = " ".join(filter(None, [report.part, name])) if name not in (report.part or "") else report.part
     report.count(cubes=len(made))
     return manifest_uris(made)
@@ -250,8 +262,8 @@ def train(run: Run, report: Report, stage: str, samples: str) -> str:
             settings=own,
             samples=(drawn.assets["samples"].href,),
             legend=run.legend,
-            bands=study.band_ids,
-            steps=len(Period.of_year(study.all_years()[0]).split(study.composite.period)),
+            bands=study.channels,
+            steps=study.composite.steps(study.all_years()[0]),
             trust=study.extract.trust,
             seed=study.seed,
             device=study.train.device,
@@ -447,7 +459,13 @@ def _map_tile(
 
 
 def _retrieval_settings(study: Study, tile: Tile) -> dict[str, Any]:
-    return {"tile": tile.to_dict(), "bands": study.band_ids, "mask": study.mask.asset if study.mask else None, "cache": study.source.cache}
+    record = {
+        "tile": tile.to_dict(),
+        "bands": study.band_ids,
+        "mask": study.mask.asset if study.mask else None,
+        "cache": study.source.cache,
+    }
+    return record | ({"first_month": study.composite.first_month} if study.composite.first_month != 1 else {})
 
 
 def _labelled_points(run: Run) -> list[Any] | None:

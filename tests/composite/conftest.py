@@ -9,6 +9,7 @@ import pytest
 import rasterio
 
 from landtide import composite
+from landtide.core.indices import Index
 from landtide.core.period import Period
 from landtide.core.study import Composite, Mask
 from landtide.core.tile import Tile
@@ -82,6 +83,7 @@ def run(tmp_path: Path) -> Callable[..., tuple[cube.Cube, dict[str, Any], Any]]:
         workers: int = 1,
         slabs: int = 1,
         folder: str | None = None,
+        indices: tuple[Index, ...] = (),
         **settings: Any,
     ) -> tuple[cube.Cube, dict[str, Any], Any]:
         items_uri = str(tmp_path / "items.json")
@@ -100,6 +102,7 @@ def run(tmp_path: Path) -> Callable[..., tuple[cube.Cube, dict[str, Any], Any]]:
                 out=out,
                 pool=pool,
                 slabs=slabs,
+                indices=indices,
             )
         written = out.item
         return cube.open_cube(written.assets["cube"].href), storage.read_json(written.assets["report"].href), written

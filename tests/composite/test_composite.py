@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from rasterio.windows import Window
 
-from landtide.composite import engine, stream
+from landtide.composite import budget, engine, stream
 from landtide.composite.mask import note_dropped
 from landtide.composite.reducers import REDUCERS
 from landtide.core.errors import InputError, LandtideError
+from landtide.core.indices import read_indices
 from landtide.core.period import Period
 from landtide.core.study import Mask
 from landtide.io import cube, storage
@@ -210,7 +211,7 @@ def test_the_cut_into_blocks_workers_and_threads_does_not_change_a_byte(size, ru
     once = digests(run(items, tile, **options)[2])
     assert digests(run(items, tile, **options)[2]) == once  # a second run
     assert digests(run(items, tile, **options, workers=3)[2]) == once  # threads
-    monkeypatch.setattr(engine, "LARGEST", 128)
+    monkeypatch.setattr(budget, "LARGEST", 128)
     in_small_blocks = digests(run(items, tile, **options)[2])
     in_processes = digests(run(items, tile, **options, workers=2, slabs=2)[2])
     assert len([name for name in once if "/composite/c/" in name]) == 25
@@ -233,7 +234,7 @@ def test_each_block_of_bands_and_masks_is_read_once(run, write_raster, make_tile
         return original(dataset, window, band, fill, nodata)
 
     monkeypatch.setattr(raster_io, "_read_boundless", counted)
-    monkeypatch.setattr(engine, "LARGEST", 256)
+    monkeypatch.setattr(budget, "LARGEST", 256)
     rng = np.random.default_rng(0)
     assets = {
         "B04": asset(write_raster("fine", rng.integers(1, 9000, (700, 700)).astype(np.uint16))),
@@ -251,10 +252,12 @@ def test_blocks_shrink_with_the_memory_and_too_little_is_said(write_raster, item
     acquisitions = engine.read_acquisitions(uri, Period.of_year(2021).split("P1M"), ("B04", "B11"), None)
     header = stream.Header("uint16", 0.0, stream.Alignment(2, 0, 0), 2048)
     headers = [(header,) * 10] * len(acquisitions)
-    sizes = [engine.cut_of(acquisitions, headers, tile, 12, memory * 2**30, 2)[0] for memory in (8, 2, 1)]
-    assert sizes == [2048, 1024, 512]
+    load = budget.load_of(acquisitions, headers, tile.shape, 12, 10, 0, 2)
+    assert [budget.cut_of(load, headers, memory * 2**30)[0] for memory in (8, 2, 1)] == [2048, 1024, 512]
+    year = budget.load_of(acquisitions, headers, tile.shape, 12, 10, 2, 2)
+    assert year.memory(1024) - load.memory(1024) == 1025**2 * len(acquisitions) * 5  # two bands of int16 and a mark
     with pytest.raises(InputError, match=r"compute.memory .* is too small for 10 bands, 12 steps"):
-        engine.cut_of(acquisitions, headers, tile, 12, 2**28, 2)
+        budget.cut_of(load, headers, 2**28)
 
 
 def test_a_damaged_acquisition_is_left_out_and_named(run, write_raster, make_tile, item, asset, caplog):
@@ -344,7 +347,7 @@ def test_slovenia_equals_numpy_on_its_own_grid(run, shared, make_tile, item, ass
 PEAK = """
 import sys
 from landtide.composite.acquisitions import read_acquisitions
-from landtide.composite import engine
+from landtide.composite import budget, engine
 from landtide.core.period import Period
 from landtide.core.study import Composite, Mask
 from landtide.core.tile import Tile
@@ -352,7 +355,7 @@ from landtide.io import manifest
 from landtide.launch.workers import open_pool
 
 items, size, work = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-engine.LARGEST = 256
+budget.LARGEST = 256
 tile = Tile("33TVM", "EPSG:32633", (10.0, 0.0, 600000.0, 0.0, -10.0, 5100000.0), (size, size))
 key = manifest.Key(work, "s", "composite", "33TVM", "2021", str(size))
 with open_pool(1, 1, 2**30) as pool, manifest.writing(key, tile=tile, period=Period.of_year(2021)) as out:
@@ -406,3 +409,55 @@ def test_the_asked_method_reduces_the_observations(method, run, make_tile, write
     expected = np.zeros((2, 130 * 140), np.int16)
     REDUCERS[method](series.reshape(5, 2, -1).astype(np.int16), expected, np.zeros(130 * 140, np.uint8), slice(0, 130 * 140))
     np.testing.assert_array_equal(made.read_digital(Window(0, 0, 140, 130))[0].reshape(2, -1), expected)
+
+
+def test_seasons_of_three_months_may_begin_in_december(run, write_raster, make_tile, item, asset):
+    months = [(2020, 12), *((2021, month) for month in range(1, 13))]
+    items = [
+        item(f"m{n}", f"{year}-{month:02d}-15T10:00:00Z", {"B04": asset(write_raster(f"m{n}", np.full((4, 4), 100 * n + 100, np.uint16)))})
+        for n, (year, month) in enumerate(months)
+    ]
+    opened, report, _ = run(items, make_tile(4, 4), period="P3M", first_month=12)
+    np.testing.assert_allclose(opened.read(whole(opened))[:, 0, 0, 0], [0.02, 0.05, 0.08, 0.11], atol=1e-6)
+    assert [period["acquisitions"] for period in report["periods"]] == [3, 3, 3, 3]
+    assert opened.year == 2021
+    assert opened.doy.tolist() == [15, 106, 198, 289]
+
+
+def test_sixteen_days_give_23_steps(run, write_raster, make_tile, item, asset):
+    items = [
+        item(f"d{n}", f"2021-{day}T10:00:00Z", {"B04": asset(write_raster(f"d{n}", np.full((4, 4), value, np.uint16)))})
+        for n, (day, value) in enumerate([("01-16", 100), ("01-17", 200), ("12-31", 300)])
+    ]
+    opened, _, _ = run(items, make_tile(4, 4), period="P16D", **NO_GAPS)
+    series = opened.read(whole(opened))[:, 0, 0, 0]
+    assert len(series) == 23
+    np.testing.assert_allclose(series[[0, 1, 22]], [0.01, 0.02, 0.03], atol=1e-6)
+
+
+def test_indices_follow_the_bands_and_agree_with_them(run, write_raster, make_tile, item, asset):
+    rng = np.random.default_rng(3)
+    items = [
+        item(
+            f"i{n}",
+            f"2021-{n + 1:02d}-05T10:00:00Z",
+            {
+                name: asset(write_raster(f"{name}-{n}", rng.integers(0, 5000, (140, 140)).astype(np.uint16)))
+                for name in ("B04", "B08", "B11")
+            },
+        )
+        for n in range(0, 12, 2)
+    ]
+    indices = read_indices(["NDVI", "NDMI", {"HUGE": "B08 * 100"}])
+    opened, report, written = run(items, make_tile(140, 140), bands=("B04", "B08"), indices=indices)
+    assert opened.bands == ("B04", "B08", "NDVI", "NDMI", "HUGE")
+    values = opened.read(whole(opened))
+    red, nir = values[:, 0].astype(np.float64), values[:, 1].astype(np.float64)
+    np.testing.assert_allclose(values[:, 2], (nir - red) / (nir + red), atol=5.1e-5)
+    all_three, _, _ = run(items, make_tile(140, 140), bands=("B04", "B08", "B11"))
+    np.testing.assert_array_equal(all_three.read_digital(whole(opened))[:, :2], opened.read_digital(whole(opened))[:, :2])
+    short = all_three.read(whole(opened))[:, 2].astype(np.float64)
+    np.testing.assert_allclose(values[:, 3], (nir - short) / (nir + short), atol=5.1e-5)
+    np.testing.assert_array_equal(np.isnan(values[:, 4]), np.isnan(nir) | (np.rint(nir * 1e6) > 32767))
+    assert report["indices"]["NDVI"] == "(B08 - B04) / (B08 + B04)"
+    assert written.assets["cube"].extra_fields["bands"][2:] == ["NDVI", "NDMI", "HUGE"]

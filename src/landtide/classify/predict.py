@@ -57,6 +57,6 @@ def one_year(model: SequenceModel, x: np.ndarray, cube: Cube, observed: np.ndarr
     result = np.zeros((len(x), len(model.legend)), np.float32)
     rows = np.flatnonzero(observed)
     if rows.size:
-        year = np.full((len(rows), model.steps), cube.periods[0].start.year, np.int16)
+        year = np.full((len(rows), model.steps), cube.year, np.int16)
         result[rows] = model.predict_proba(x[rows], np.broadcast_to(cube.doy, year.shape), year)[:, 0]
     return result

@@ -40,6 +40,8 @@ class Acquisition:
     """In the order of the study's bands."""
 
     mask: Layer | None
+    cloud: float | None = None
+    """Cloud cover that the catalog tells, 0 to 1."""
 
 
 def read_acquisitions(items_uri: str, periods: list[Period], bands: tuple[str, ...], mask: str | None) -> list[Acquisition]:
@@ -53,7 +55,9 @@ def read_acquisitions(items_uri: str, periods: list[Period], bands: tuple[str, .
         step = next((index for index, period in enumerate(periods) if period.contains(when)), None)
         if step is not None:
             layers = tuple(_layer(item, band) for band in bands)
-            acquisitions.append(Acquisition(item.id, when, step, layers, _layer(item, mask) if mask else None))
+            cover = item.properties.get("eo:cloud_cover")
+            cloud = None if cover is None else float(cover) / 100
+            acquisitions.append(Acquisition(item.id, when, step, layers, _layer(item, mask) if mask else None, cloud))
     return sorted(acquisitions, key=lambda acquisition: (acquisition.moment, acquisition.id))
 
 

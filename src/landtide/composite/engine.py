@@ -1,24 +1,30 @@
 """Composites of one tile and year: cut into blocks that fit the memory, composite them in one sweep, tell what came out."""
 
 import logging
-import math
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from landtide.composite.acquisitions import Acquisition, read_acquisitions
-from landtide.composite.slab import DamagedError, Done, Job, blamed, composite_slab
-from landtide.composite.stream import Header, lag_of, read_header
+from landtide.composite.budget import cut_of, load_of
+from landtide.composite.clearest import clearest_steps
+from landtide.composite.mask import Dropped
+from landtide.composite.outliers import looked_bands
+from landtide.composite.slab import DamagedError, Done, Job, blamed, composite_slab, note_mask
+from landtide.composite.stream import Header, read_header
 from landtide.core.errors import InputError, LandtideError
+from landtide.core.indices import Index
 from landtide.core.period import Period
 from landtide.core.study import Composite, Mask
 from landtide.core.tile import Tile
-from landtide.core.units import format_bytes
-from landtide.io.cube import CHUNK, create_cube
+from landtide.io.cube import create_cube
 from landtide.io.manifest import Writing
 
 logger = logging.getLogger(__name__)
@@ -26,18 +32,6 @@ logger = logging.getLogger(__name__)
 CUBE = "cube.zarr"
 REPORT = "composite.json"
 MEDIA_TYPE = "application/vnd+zarr"
-
-LARGEST = 16 * CHUNK
-"""2048 pixels are one block of 1024 pixels of 20 m: a larger window decodes no block less."""
-
-BASE = 400 * 2**20
-"""Bytes of interpreter, libraries and GDAL's own buffers, before any pixel."""
-
-READING = 40
-"""Bytes a pixel that each thread needs beside the stack: raw numbers, interpolated ones, masks, a block's decoding."""
-
-SHARE = 0.9
-"""Of the memory that is planned with."""
 
 
 class Pool(Protocol):
@@ -60,12 +54,13 @@ def build(
     memory: int,
     out: Writing,
     pool: Pool,
+    indices: tuple[Index, ...] = (),
     slabs: int = 1,
 ) -> None:
     """Composite the acquisitions of a year into ``cube.zarr`` and tell in ``composite.json`` what each step rests on.
 
     items_uri  ItemCollection that retrieval prepared: assets by band id, each with its scale and offset decided
-    bands      the channels of the cube, in order
+    bands      the first channels of the cube, in order; the indices follow. Bands that only an index needs are read and not stored
     memory     bytes that a process may use; the work is cut to it, whatever the size of the tile
     slabs      parts of the tile that workers do at the same time, each in a process of its own, possibly on another machine. One slab is
                done in this process by all threads: no worker has to start, and every block is read once. Between slabs a row of blocks
@@ -75,38 +70,118 @@ def build(
 
     Raises InputError where no acquisition falls into the year, or the memory is too small, LandtideError where the workspace fails.
     """
-    periods = Period.of_year(year).split(settings.period)
-    acquisitions = read_acquisitions(items_uri, periods, bands, mask.asset if mask else None)
-    if not acquisitions:
+    began, damaged = time.monotonic(), dict[str, str]()
+    read = (*dict.fromkeys(name for index in indices for name in index.bands if name not in bands), *bands)
+    found = read_acquisitions(items_uri, [settings.span(year)], read, mask.asset if mask else None)
+    if not found:
         raise InputError(f"tile {tile.name} has no acquisition in {year}: take the year out of `years`, or widen `source`")
-    cube, began, damaged = out.path(CUBE), time.monotonic(), dict[str, str]()
-    threads = pool.threads if slabs > 1 else pool.threads * pool.workers
+    channels = (*bands, *(index.name for index in indices))
+    task = Task(out.path(CUBE), tile, year, read, channels, indices, mask, settings, memory)
     while True:
         try:
-            digests = create_cube(cube, tile, periods, bands)
-            headers = _headers(acquisitions, tile, threads)
-            size, lag = cut_of(acquisitions, headers, tile, len(periods), memory, threads)
-            job = Job(cube, tile, periods, acquisitions, headers, mask, settings, size, lag, threads)
-            tally = Tally(len(periods), len(acquisitions))
-            work = partial(composite_slab, job)
-            for done in pool.map(work, slab_rows(tile.shape[0], size, slabs)) if slabs > 1 else [work((0, tile.shape[0]))]:
-                digests |= done.digests
-                tally.add(done)
+            job, tally, digests = _composite(task, found, pool, slabs)
             break
         except DamagedError as error:
             logger.warning("tile %s, %s: left out: %s", tile.name, year, error)
             damaged[error.acquisition] = error.reason
-            acquisitions = [one for one in acquisitions if one.id != error.acquisition]
-            if not acquisitions:
+            found = [one for one in found if one.id != error.acquisition]
+            if not found:
                 raise LandtideError(f"tile {tile.name} has no readable acquisition in {year}; the last one: {error}") from error
     out.record(digests)
     if tally.empty == tally.pixels:
         logger.warning("tile %s, %s: no pixel has a valid observation in the whole year", tile.name, year)
-    out.put_json(REPORT, {**tally.report(job), "left_out": [{"id": name, "reason": reason} for name, reason in damaged.items()]})
+    left_out = [{"id": name, "reason": reason} for name, reason in damaged.items()]
+    out.put_json(REPORT, {**tally.report(job), "year": year, "left_out": left_out})
     out.properties["landtide:seconds"] = round(time.monotonic() - began, 1)
-    names = [period.name for period in periods]
-    out.add_asset("cube", CUBE, media_type=MEDIA_TYPE, roles=["data"], title="Composites", extra={"bands": list(bands), "periods": names})
+    out.properties["landtide:peak_memory"] = tally.peak
+    names = [period.name for period in job.periods]
+    out.add_asset(
+        "cube", CUBE, media_type=MEDIA_TYPE, roles=["data"], title="Composites", extra={"bands": list(channels), "periods": names}
+    )
     out.add_asset("report", REPORT, media_type="application/json", roles=["metadata"], title="What each composite rests on")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked for one tile and year."""
+
+    cube: str
+    tile: Tile
+    year: int
+    read: tuple[str, ...]
+    """Bands that are read."""
+
+    channels: tuple[str, ...]
+    """Of the cube."""
+
+    indices: tuple[Index, ...]
+    mask: Mask | None
+    settings: Composite
+    memory: int
+
+
+def _composite(task: Task, found: list[Acquisition], pool: Pool, slabs: int) -> tuple[Job, "Tally", dict[str, str]]:
+    """Composite the acquisitions into a new cube; return the job, its sums, and the digests of the cube's objects."""
+    tile, threads = task.tile, pool.threads if slabs > 1 else pool.threads * pool.workers
+    looked = looked_bands(task.read) if task.settings.outliers == "drop" else ()
+    with tempfile.TemporaryDirectory(prefix="landtide-masks-") as scratch:
+        series = series_of(found, task, threads, Path(scratch))
+        headers, steps = _headers(series.acquisitions, tile, threads), len(series.periods)
+        load = load_of(series.acquisitions, headers, tile.shape, steps, len(task.read) + len(task.indices), len(looked), threads)
+        size, lag = cut_of(load, headers, task.memory)
+        attrs = {"year": task.year, "indices": {index.name: index.formula for index in task.indices}}
+        digests = create_cube(task.cube, tile, series.periods, task.channels, attrs)
+        job = Job(
+            cube=task.cube,
+            tile=tile,
+            periods=series.periods,
+            acquisitions=series.acquisitions,
+            headers=headers,
+            mask=task.mask,
+            settings=task.settings,
+            bands=task.read,
+            indices=task.indices,
+            channels=task.channels,
+            looked=looked,
+            size=size,
+            lag=lag,
+            threads=threads,
+            masks=series.masks if slabs == 1 else {},
+        )
+        tally, work = Tally(steps, len(series.acquisitions)), partial(composite_slab, job)
+        for done in pool.map(work, slab_rows(tile.shape[0], size, slabs)) if slabs > 1 else [work((0, tile.shape[0]))]:
+            digests |= done.digests
+            tally.add(done)
+    return job, tally, digests
+
+
+@dataclass(frozen=True)
+class Series:
+    """The steps of a year and the acquisitions that they are made of."""
+
+    periods: list[Period]
+    acquisitions: list[Acquisition]
+    masks: dict[int, Dropped]
+    """Masks that were read already, by the number of the acquisition."""
+
+
+def series_of(found: list[Acquisition], task: Task, threads: int, scratch: Path) -> Series:
+    """Put the acquisitions of a year into steps; for the clearest dates the masks of all are read, into files in `scratch`."""
+    tile, mask, settings, span = task.tile, task.mask, task.settings, task.settings.span(task.year)
+    if settings.clearest is None:
+        periods = span.split(settings.period)
+        steps = [next(n for n, period in enumerate(periods) if period.contains(one.moment)) for one in found]
+        return Series(periods, [replace(one, step=step) for one, step in zip(found, steps, strict=True)], {})
+
+    def note(index: int) -> Dropped | None:
+        return note_mask(found[index], tile, (0, tile.shape[0]), mask, scratch / str(index)) if mask and found[index].mask else None
+
+    with ThreadPoolExecutor(threads) as pool:
+        masks = dict(zip((one.id for one in found), pool.map(note, range(len(found))), strict=True))
+    told = [1.0 - (one.cloud or 0.0) for one in found]
+    clear = [told[n] if dropped is None else dropped.clear(tile) for n, dropped in enumerate(masks.values())]
+    periods, chosen = clearest_steps(found, clear, span, settings.clearest)
+    return Series(periods, chosen, {n: dropped for n, one in enumerate(chosen) if (dropped := masks[one.id]) is not None})
 
 
 def _headers(acquisitions: list[Acquisition], tile: Tile, threads: int) -> list[tuple[Header, ...]]:
@@ -119,52 +194,6 @@ def _headers(acquisitions: list[Acquisition], tile: Tile, threads: int) -> list[
 
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(read, acquisitions))
-
-
-def cut_of(
-    acquisitions: list[Acquisition], headers: list[tuple[Header, ...]], tile: Tile, steps: int, memory: int, threads: int
-) -> tuple[int, int]:
-    """Return the side of the blocks read together, in pixels, and the lag of the output behind them.
-
-    It is the least common multiple of all rasters' blocks where the memory holds that, so that each is decoded once; else the largest
-    power of two times the chunk that it holds.
-
-    Raises InputError where the memory does not even hold the smallest.
-    """
-    flat = [header for several in headers for header in several]
-    factors = {header.alignment.factor for header in flat if header.alignment}
-    bands = len(headers[0])
-    most = int(np.bincount([acquisition.step for acquisition in acquisitions]).max())
-    whole = partial(memory_needed, tile.shape, factors, steps, bands, most, len(acquisitions), threads)
-    common = math.lcm(CHUNK, *({header.block for header in flat if header.block}))
-    sizes = [LARGEST >> n for n in range(LARGEST.bit_length()) if LARGEST >> n >= CHUNK]
-    if common <= LARGEST:
-        sizes = [common * (LARGEST // common), *([common] if common < LARGEST else []), *(size for size in sizes if size < common)]
-    for size in sizes:
-        if whole(size) <= memory * SHARE:
-            return size, max((lag_of(factor, size) for factor in factors), default=0)
-    raise InputError(
-        f"compute.memory {format_bytes(memory)} is too small for {bands} bands, {steps} steps and {most} acquisitions in one step: "
-        f"{format_bytes(int(whole(CHUNK) / SHARE))} are needed at least"
-    )
-
-
-def memory_needed(
-    shape: tuple[int, int], factors: set[int], steps: int, bands: int, most: int, acquisitions: int, threads: int, size: int
-) -> int:
-    """Return the bytes that compositing a tile takes with blocks of a size.
-
-    shape         of the tile
-    factors       pixels of the tile that a pixel of a raster covers along one side, of all rasters
-    most          acquisitions in one step
-    """
-    lag = max((lag_of(factor, size) for factor in factors), default=0)
-    series = steps * (2 * bands + 1)
-    rows, columns = min(size, shape[0]) + lag, min(size, shape[1]) + lag
-    window = rows * columns * (series + 2 * most * bands + READING * threads)
-    waiting = series * CHUNK * (shape[1] + size) if shape[1] > size else 0  # chunks that are cut, and those being packed
-    kept = 4 * (lag + 2) * shape[1] * acquisitions * bands
-    return BASE + window + waiting + kept
 
 
 def slab_rows(rows: int, size: int, slabs: int) -> list[tuple[int, int]]:
@@ -182,8 +211,12 @@ class Tally:
         self.empty = 0
         self.observed = np.zeros(steps, np.int64)
         self.seen = np.zeros(acquisitions, np.int64)
+        self.outliers = np.zeros(acquisitions, np.int64)
+        self.peak = 0
 
     def add(self, done: Done) -> None:
+        self.peak = max(self.peak, done.peak)
+        self.outliers += done.outliers
         self.pixels += done.pixels
         self.empty += done.empty
         self.observed += done.observed
@@ -197,6 +230,8 @@ class Tally:
             "pixels": self.pixels,
             "empty": self.empty / self.pixels,
             "settings": job.settings.model_dump(),
+            "indices": {index.name: index.formula for index in job.indices},
+            "looked_at": list(job.looked),
             "mask": job.mask.model_dump() if job.mask else None,
             "periods": [
                 {"name": period.name, "acquisitions": steps.count(step), "observed": int(self.observed[step]) / self.pixels}
@@ -208,7 +243,8 @@ class Tally:
                     "datetime": acquisition.moment.isoformat().replace("+00:00", "Z"),
                     "period": job.periods[acquisition.step].name,
                     "seen": int(seen) / self.pixels,
+                    "outliers": int(outliers) / self.pixels,
                 }
-                for acquisition, seen in zip(job.acquisitions, self.seen, strict=True)
+                for acquisition, seen, outliers in zip(job.acquisitions, self.seen, self.outliers, strict=True)
             ],
         }

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from rasterio.windows import Window
 
-from landtide.composite.engine import LARGEST, SHARE, Pool, build, memory_needed
+from landtide.composite.budget import LARGEST, SHARE, Load, sizes_down
+from landtide.composite.engine import Pool, build
+from landtide.composite.outliers import looked_bands
 from landtide.core.bands import BANDS, is_reflectance
 from landtide.core.period import Period
 from landtide.core.study import Composite, Mask
 from landtide.core.tile import Tile
 from landtide.io import manifest, storage
-from landtide.io.cube import CHUNK
 from landtide.io.raster import CogWriter
 
 SIDE, DATES = 512, 24
@@ -59,18 +60,22 @@ def measure(folder: Path, bands: tuple[str, ...], settings: Composite, memory: i
 RESOLUTIONS = {band.name: band.resolution for band in BANDS}
 
 
-def peak_memory(tile: Tile, bands: tuple[str, ...], images: int, steps: int, memory: int, threads: int) -> int:
+def peak_memory(
+    tile: Tile, year: int, images: int, *, bands: tuple[str, ...], channels: int, settings: Composite, memory: int, threads: int
+) -> int:
     """Return the bytes that compositing a year of a tile will take: the largest blocks that the memory holds are used.
+
+    bands     that are read
+    channels  that are made
 
     Twice the mean number of images is taken for the busiest step; without a catalog's pixels the rasters' blocks are not known.
     """
-    factors = {max(1, round(RESOLUTIONS.get(name, 10) / tile.pixel_size)) for name in bands}
-    needed = 0
-    for size in (LARGEST >> n for n in range(LARGEST.bit_length())):
-        needed = memory_needed(tile.shape, factors, steps, len(bands), -(-2 * images // steps), images, threads, size)
-        if needed <= memory * SHARE or size == CHUNK:
-            break
-    return needed
+    factors = frozenset(max(1, round(RESOLUTIONS.get(name, 10) / tile.pixel_size)) for name in bands)
+    steps, looked = settings.steps(year), looked_bands(bands) if settings.outliers == "drop" else ()
+    taken = min(images, settings.clearest or images)
+    load = Load(tile.shape, factors, steps, len(bands), channels, -(-2 * taken // steps), taken, len(looked), threads)
+    sizes = sizes_down(LARGEST)
+    return next((needed for size in sizes if (needed := load.memory(size)) <= memory * SHARE), load.memory(sizes[-1]))
 
 
 def _asset(path: Path, values: np.ndarray, tile: Tile) -> dict[str, Any]:

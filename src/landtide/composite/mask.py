@@ -52,6 +52,21 @@ class Dropped:
         on_tile[:, (columns < 0) | (columns >= self.grid.shape[1])] = True
         return on_tile
 
+    def clear(self, tile: Tile) -> float:
+        """Return the share of a tile that is not dropped, counted on the mask's own pixels."""
+        rows, columns = (np.unique(places) for places in _nearest(tile, self.grid, Window(0, 0, tile.shape[1], tile.shape[0])))
+        inside_rows = rows[(rows >= self.rows[0]) & (rows < self.rows[1])]
+        inside = columns[(columns >= 0) & (columns < self.grid.shape[1])]
+        if not inside_rows.size or not inside.size:
+            return 0.0
+        packed = np.fromfile(self.path, np.uint8).reshape(self.rows[1] - self.rows[0], -1)
+        kept = 0
+        for start in range(0, len(inside_rows), STRIPE):
+            part = packed[inside_rows[start : start + STRIPE] - self.rows[0]]
+            dropped = np.unpackbits(part, axis=1, count=self.grid.shape[1])[:, inside[0] : inside[-1] + 1]
+            kept += dropped.size - int(dropped.sum(dtype=np.int64))
+        return kept / (len(rows) * len(columns))
+
 
 def note_dropped(
     dataset: rasterio.DatasetReader, tile: Tile, rows: tuple[int, int], mask: Mask, nodata: float | None, path: Path

@@ -1,5 +1,6 @@
 """A slab of a tile: rows of blocks, read in raster order, each block once; reduce step by step, fill gaps, write chunk by chunk."""
 
+import resource
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,13 +18,16 @@ from rasterio.windows import Window
 
 from landtide.composite.acquisitions import Acquisition, Layer
 from landtide.composite.gaps import fill_linear
+from landtide.composite.indices import add_indices
 from landtide.composite.mask import Dropped, note_dropped
+from landtide.composite.outliers import drop_outliers
 from landtide.composite.radiometry import held, to_digital
 from landtide.composite.reducers import REDUCERS
 from landtide.composite.stream import Cut, Header, Stream
 from landtide.core.bands import is_reflectance
 from landtide.core.cube import CLIP, NODATA
 from landtide.core.errors import LandtideError
+from landtide.core.indices import Index
 from landtide.core.period import Period
 from landtide.core.study import Composite, Mask
 from landtide.core.tile import Tile
@@ -50,11 +54,23 @@ class Job:
 
     mask: Mask | None
     settings: Composite
+    bands: tuple[str, ...]
+    """That are read: those that only an index needs come first, then the first channels of the cube."""
+
+    indices: tuple[Index, ...]
+    channels: tuple[str, ...]
+    """Of the cube."""
+
+    looked: tuple[str, ...]
+    """Bands by whose series outliers in time are found; empty = none are looked for."""
+
     size: int
     """Side of the blocks read together, in pixels of the tile."""
 
     lag: int
     threads: int
+    masks: dict[int, Dropped]
+    """Masks of the whole tile that were read already, by acquisition."""
 
 
 @dataclass
@@ -71,6 +87,12 @@ class Done:
 
     empty: int
     """Pixels without any valid observation in the year."""
+
+    outliers: np.ndarray
+    """(N,) int64 pixels of each acquisition that were dropped as outliers in time."""
+
+    peak: int = 0
+    """Bytes of the process at their highest."""
 
 
 class DamagedError(LandtideError):
@@ -111,6 +133,15 @@ def composite_slab(job: Job, rows: tuple[int, int]) -> Done:
         slab.close()
 
 
+def note_mask(acquisition: Acquisition, tile: Tile, rows: tuple[int, int], mask: Mask, path: Path) -> Dropped:
+    """Write into a file which pixels of an acquisition its mask drops in some rows of a tile."""
+    layer = acquisition.mask
+    assert layer is not None
+    with blamed(acquisition, layer), open_raster(layer.href) as dataset:
+        nodata = held(dataset.nodata if layer.nodata is None else layer.nodata, dataset.dtypes[0])
+        return note_dropped(dataset, tile, rows, mask, nodata, path)
+
+
 @dataclass
 class _Slab:
     job: Job
@@ -139,75 +170,109 @@ class _Slab:
 
     def run(self) -> Done:
         job, cut = self.job, self.cut
-        steps, bands, most = len(job.periods), len(job.acquisitions[0].bands), max(len(members) for members in self.steps)
+        steps, bands, most = len(job.periods), len(job.bands), max(len(members) for members in self.steps)
+        channels, number, looked = bands + len(job.indices), len(job.acquisitions), len(job.looked)
         if job.mask is not None:
-            masked = [index for index, acquisition in enumerate(job.acquisitions) if acquisition.mask is not None]
-            self.masks = dict(zip(masked, self.readers.map(self._note, masked), strict=True))
+            self.masks = dict(job.masks)
+            masked = [n for n, acquisition in enumerate(job.acquisitions) if acquisition.mask is not None and n not in self.masks]
+            self.masks |= dict(zip(masked, self.readers.map(self._note, masked), strict=True))
         writer = CubeWriter(job.cube, cut.rows)
         largest = (cut.size + cut.lag) ** 2
         # Taken once: memory given back and asked for again window by window is what makes a process grow.
-        composites, counts = np.empty(steps * bands * largest, np.int16), np.empty(steps * largest, np.uint8)
-        stacks = np.empty(most * bands * largest, np.int16)
-        done = Done(0, {}, np.zeros(len(job.acquisitions), np.int64), np.zeros(steps, np.int64), 0)
+        composites, counts = np.empty(steps * channels * largest, np.int16), np.empty(steps * largest, np.uint8)
+        stacks, years = np.empty(most * bands * largest, np.int16), np.empty(number * looked * largest, np.int16)
+        drops = np.empty(number * largest if looked else 0, np.bool_)
+        done = Done(0, {}, np.zeros(number, np.int64), np.zeros(steps, np.int64), 0, np.zeros(number, np.int64))
         for i in range(len(cut.row_edges) - 1):
             for j in range(len(cut.column_edges) - 1):
                 region = cut.region(i, j)
                 pixels = int(region.height * region.width)
-                composite = composites[: steps * bands * pixels].reshape(steps, bands, pixels)
+                composite = composites[: steps * channels * pixels].reshape(steps, channels, pixels)
                 count = counts[: steps * pixels].reshape(steps, pixels)
-                self._reduce(i, j, region, stacks, composite, count, done)
+                block = _Block(i, j, region)
+                if looked:
+                    block.year = years[: number * looked * pixels].reshape(number, looked, pixels)
+                    block.dropped = drops[: number * pixels].reshape(number, pixels)
+                    self._look(block, done)
+                self._reduce(block, stacks, composite, count, done)
                 self._write(writer, region, composite, count, done)
-        done.digests = writer.close()
+        done.digests, done.peak = writer.close(), peak_memory()
         return done
 
     def _note(self, index: int) -> Dropped:
-        job, acquisition = self.job, self.job.acquisitions[index]
-        assert job.mask is not None
-        assert acquisition.mask is not None
-        with blamed(acquisition, acquisition.mask), open_raster(acquisition.mask.href) as dataset:
-            layer = acquisition.mask
-            nodata = held(dataset.nodata if layer.nodata is None else layer.nodata, dataset.dtypes[0])
-            return note_dropped(dataset, job.tile, self.cut.rows, job.mask, nodata, self.scratch / str(index))
+        assert self.job.mask is not None
+        return note_mask(self.job.acquisitions[index], self.job.tile, self.cut.rows, self.job.mask, self.scratch / str(index))
 
-    def _reduce(self, i: int, j: int, region: Window, stacks: np.ndarray, composite: np.ndarray, count: np.ndarray, done: Done) -> None:
-        """Read block (i, j) of every acquisition and reduce the region that it completes, step by step."""
-        job, pixels = self.job, composite.shape[2]
-        reduce, parts = REDUCERS[job.settings.method], _split(pixels, job.threads)
-        bands = composite.shape[1]
+    def _look(self, block: "_Block", done: Done) -> None:
+        """Read a few bands of the whole year and drop the observations that do not fit among their neighbours in time."""
+        job, year, dropped = self.job, block.year, block.dropped
+        assert year is not None
+        assert dropped is not None
+        places = [job.bands.index(name) for name in job.looked]
+        shape = (int(block.region.height), int(block.region.width))
+
+        def read(index: int) -> None:
+            masked, wanted = self._mask(block, index)
+            dropped[index] = False if masked is None else masked.reshape(-1)
+            block.wanted[index] = wanted
+            for row, band in enumerate(places):
+                self._read(block, index, band, dropped[index].reshape(shape), wanted, year[index, row])
+
+        list(self.readers.map(read, range(len(job.acquisitions))))
+        parts = _split(dropped.shape[1], job.threads)
+        done.outliers += np.sum(list(self.threads.map(lambda part: drop_outliers(year, dropped, part), parts)), axis=0)
+
+    def _reduce(self, block: "_Block", stacks: np.ndarray, composite: np.ndarray, count: np.ndarray, done: Done) -> None:
+        """Read a block of every acquisition and reduce the region that it completes, step by step."""
+        job, pixels, bands = self.job, composite.shape[2], len(self.job.bands)
+        reduce, parts = REDUCERS[job.settings.method], _split(composite.shape[2], job.threads)
         for step, members in enumerate(self.steps):
             if not members:
                 composite[step], count[step] = NODATA, 0
                 continue
             stack = stacks[: len(members) * bands * pixels].reshape(len(members), bands, pixels)
-            masks = list(self.readers.map(partial(self._mask, i, j, region), members))
-            reads = [
-                self.readers.submit(self._read, i, j, region, index, band, *masks[n], stack[n, band])
-                for n, index in enumerate(members)
-                for band in range(bands)
-            ]
-            for read in reads:
-                read.result()
-            seen = self.threads.map(lambda part, step=step, stack=stack: reduce(stack, composite[step], count[step], part), parts)
+            self._fill(block, members, stack)
+            reduced = composite[step, :bands]
+            seen = self.threads.map(lambda part, step=step, stack=stack, to=reduced: reduce(stack, to, count[step], part), parts)
             done.seen[members] += np.sum(list(seen), axis=0)
         if job.settings.gaps == "linear":
-            list(self.threads.map(lambda part: fill_linear(composite, self.days, part), parts))
+            list(self.threads.map(lambda part: fill_linear(composite[:, :bands], self.days, part), parts))
+        if job.indices:
+            list(self.threads.map(lambda part: add_indices(composite, job.bands, job.indices, part), parts))
 
-    def _mask(self, i: int, j: int, region: Window, index: int) -> tuple[np.ndarray | None, bool]:
+    def _fill(self, block: "_Block", members: list[int], stack: np.ndarray) -> None:
+        """Read the observations of one step into ``stack``, (n, B, P)."""
+        shape = (int(block.region.height), int(block.region.width))
+        if block.dropped is None or block.year is None:
+            masks = list(self.readers.map(partial(self._mask, block), members))
+        else:
+            masks = [(block.dropped[index].reshape(shape), block.wanted[index]) for index in members]
+        reads = []
+        for n, index in enumerate(members):
+            for band, name in enumerate(self.job.bands):
+                if block.year is not None and name in self.job.looked:
+                    missing = masks[n][0]
+                    assert missing is not None
+                    stack[n, band] = np.where(missing.reshape(-1), NODATA, block.year[index, self.job.looked.index(name)])
+                else:
+                    reads.append(self.readers.submit(self._read, block, index, band, *masks[n], stack[n, band]))
+        for read in reads:
+            read.result()
+
+    def _mask(self, block: "_Block", index: int) -> tuple[np.ndarray | None, bool]:
         """Return which pixels of the region are dropped (None = none), and whether any pixel wants the block at all."""
         if index not in self.masks:
             return None, True
-        tile, reach = self.job.tile, self.cut.reach(i, j)
-        dropped = self.masks[index].window(tile, region)
+        tile, reach = self.job.tile, self.cut.reach(block.i, block.j)
+        dropped = self.masks[index].window(tile, block.region)
         return dropped, not dropped.all() or not self.masks[index].window(tile, reach).all()
 
-    def _read(
-        self, i: int, j: int, region: Window, index: int, band: int, dropped: np.ndarray | None, wanted: bool, out: np.ndarray
-    ) -> None:
+    def _read(self, block: "_Block", index: int, band: int, dropped: np.ndarray | None, wanted: bool, out: np.ndarray) -> None:
         acquisition, stream = self.job.acquisitions[index], self.streams[index][band]
         layer = stream.layer
         with blamed(acquisition, layer):
-            raw = stream.advance(i, j, wanted=wanted)
-        shape = (int(region.height), int(region.width))
+            raw = stream.advance(block.i, block.j, wanted=wanted)
+        shape = (int(block.region.height), int(block.region.width))
         if raw is None:
             out[:] = NODATA
             return
@@ -218,12 +283,40 @@ class _Slab:
 
     def _write(self, writer: CubeWriter, region: Window, composite: np.ndarray, count: np.ndarray, done: Done) -> None:
         shape = (int(region.height), int(region.width))
-        acts: list[Callable[[], None]] = writer.write(region, composite.reshape(*composite.shape[:2], *shape), count.reshape(-1, *shape))
+        helpers = len(self.job.bands) + len(self.job.indices) - len(self.job.channels)  # bands that are not stored
+        values = composite.reshape(*composite.shape[:2], *shape)[:, helpers:]
+        acts: list[Callable[[], None]] = writer.write(region, values, count.reshape(-1, *shape))
         for act in [self.threads.submit(act) for act in acts]:
             act.result()
         done.pixels += count.shape[1]
         done.observed += (count > 0).sum(axis=1)
         done.empty += int((count.max(axis=0) == 0).sum())
+
+
+@dataclass
+class _Block:
+    """The place in the sweep, and what is known of all acquisitions there."""
+
+    i: int
+    j: int
+    region: Window
+    year: np.ndarray | None = None
+    """(N, L, P) int16 the looked-at bands of every acquisition."""
+
+    dropped: np.ndarray | None = None
+    """(N, P) bool: masked, or an outlier in time."""
+
+    wanted: dict[int, bool] = field(default_factory=dict)
+    """By acquisition: whether any pixel wants the block."""
+
+
+def peak_memory() -> int:
+    """Return the most bytes that this process has ever held."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except FileNotFoundError:  # not Linux; there a child starts with its own count
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def _split(pixels: int, parts: int) -> list[slice]:

@@ -10,10 +10,11 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from landtide.core import units
-from landtide.core.bands import DEFAULT_BANDS, HLS_BANDS, SCL, band_id
+from landtide.core.bands import DEFAULT_BANDS, HLS_BANDS, SCL, band_id, is_reflectance
 from landtide.core.cluster import Hpc, Kubernetes
 from landtide.core.errors import InputError
-from landtide.core.period import parse_duration
+from landtide.core.indices import Index, read_indices
+from landtide.core.period import Period, parse_duration
 from landtide.core.section import Section
 
 Length = Annotated[float, BeforeValidator(lambda value: value if isinstance(value, float) else units.parse_length(value))]
@@ -182,11 +183,36 @@ class Composite(Section):
     """How a year of observations becomes a regular series."""
 
     period: Annotated[str, AfterValidator(_check_duration)] = "P1M"
+    first_month: int = Field(1, ge=1, le=12)
+    """Month in which a year's series begins; other than January it is the twelve months that END in the year: with 12 and ``P3M`` the
+    steps are the seasons from December to November, with 9 a year of winter crops."""
+
+    clearest: int | None = Field(None, ge=2, le=73)
+    """In place of ``period``: so many of the clearest dates of the year, evenly spread, as they were seen; each keeps its day of year.
+    Sentinel-2 passes 73 times a year."""
+
     method: Literal["median", "medoid", "geomedian"] = "median"
     """``median`` of each band, the fastest; ``medoid``, the observation nearest to all others, and ``geomedian``, their geometric median,
     keep the relations between bands."""
 
     gaps: Literal["linear", "none"] = "linear"
+    outliers: Literal["keep", "drop"] = "drop"
+    """``drop`` takes a second look for missed cloud and shadow by the series of each pixel itself, where B02 and B11 are read."""
+
+    @model_validator(mode="after")
+    def _regular_or_clearest(self) -> "Composite":
+        if self.clearest is not None and "period" in self.model_fields_set:
+            raise ValueError(f"give composite.period ({self.period}) or composite.clearest ({self.clearest}), not both")
+        return self
+
+    def span(self, year: int) -> Period:
+        """Return the twelve months that stand for a year."""
+        first = year if self.first_month == 1 else year - 1
+        return Period(date(first, self.first_month, 1), date(first + 1, self.first_month, 1))
+
+    def steps(self, year: int) -> int:
+        """Return the number of steps of a year."""
+        return self.clearest or len(self.span(year).split(self.period))
 
 
 class Extract(Section):
@@ -287,6 +313,9 @@ class Study(Section):
     years: list[int] | YearsFrom
     source: Source
     bands: list[str] = list(DEFAULT_BANDS)
+    indices: list[str | dict[str, str]] = []
+    """Further bands, computed on the composites: well-known names (NDVI ...), or tables name: formula of bands."""
+
     mask: Mask | None = Mask()
     legend: str = "landtide10"
     old_map: OldMap | None = None
@@ -326,16 +355,36 @@ class Study(Section):
             early = [year for year in self.years if year < FIRST_YEAR]
             if early:
                 raise ValueError(f"years {early} lie before Sentinel-2, whose first images are of {FIRST_YEAR}")
-        ids = [band_id(name) for name in self.bands]
+        ids = list(self.channels)
         twice = sorted({name for name in ids if ids.count(name) > 1})
         if twice or not ids:
-            raise ValueError(f"bands must name each band once, and at least one (twice: {', '.join(twice) or 'none'})")
+            raise ValueError(f"bands and indices must name each channel once, and at least one (twice: {', '.join(twice) or 'none'})")
+        for index in self.index_list:
+            strange = [name for name in index.bands if not is_reflectance(name) and name not in ids]
+            if strange:
+                raise ValueError(f"index {index.name}: {', '.join(strange)} is no band of Sentinel-2 and not among `bands`")
         return self
 
     @property
+    def index_list(self) -> tuple[Index, ...]:
+        """The indices with their formulas."""
+        return read_indices(self.indices)
+
+    @property
     def band_ids(self) -> tuple[str, ...]:
-        """ESA ids of the bands, in the study's order: the channels of every array."""
+        """ESA ids of the bands that are read: the study's, in its order, then those that only an index needs."""
+        needed = (name for index in self.index_list for name in index.bands)
+        return tuple(dict.fromkeys([*self.stored_bands, *needed]))
+
+    @property
+    def stored_bands(self) -> tuple[str, ...]:
+        """ESA ids of `bands`: those of the bands read that are channels themselves."""
         return tuple(band_id(name) for name in self.bands)
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels of every array: the bands in the study's order, then the indices."""
+        return (*self.stored_bands, *(index.name for index in self.index_list))
 
     @property
     def default_mask(self) -> bool:

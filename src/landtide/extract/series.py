@@ -24,7 +24,7 @@ class Inputs:
 
     bands: tuple[str, ...]
     doy: np.ndarray
-    """(Y, T) int16"""
+    """(L, Y, T) int16, L tiles: where the steps are single dates, each tile has its own."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,9 @@ def open_inputs(cubes: dict[str, dict[int, str]]) -> Inputs:
     if len(forms) > 1:
         raise LandtideError(f"cubes differ in bands or steps: {sorted(forms)}")
     uris = [tuple(cubes[name][year] for year in years) for name in names]
-    return Inputs([row[0].tile for row in opened], years, uris, opened[0][0].bands, np.stack([cube.doy for cube in opened[0]]))
+    return Inputs(
+        [row[0].tile for row in opened], years, uris, opened[0][0].bands, np.stack([[cube.doy for cube in row] for row in opened])
+    )
 
 
 def sample_set(labelled: Labelled, mask: np.ndarray, inputs: Inputs, origin: str) -> SampleSet:
@@ -77,7 +79,7 @@ def sample_set(labelled: Labelled, mask: np.ndarray, inputs: Inputs, origin: str
     return SampleSet(
         x=labelled.x,
         y=labelled.label.astype(np.uint8),
-        doy=inputs.doy[labelled.year],
+        doy=inputs.doy[labelled.tile, labelled.year],
         xy=xy,
         year=np.array(inputs.years, np.int16)[labelled.year],
         trust=labelled.trust.astype(np.float32),

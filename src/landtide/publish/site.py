@@ -94,7 +94,7 @@ def _record(made: Made) -> dict[str, Any]:
     retrieval = [storage.read_json(item.assets["report"].href) for item in made.retrieved.values()]
     versions = {"python": platform.python_version(), **{name: version(name) for name in ("numpy", "rasterio", "scikit-learn", "zarr")}}
     return {
-        "study": {**described, "bands": list(study.band_ids), "text": text},
+        "study": {**described, "bands": list(study.channels), "text": text},
         "run": {
             "id": made.run_id,
             "version": landtide.__version__,

@@ -36,7 +36,7 @@ def resolve_tiles(study: Study) -> list[Tile]:
 def catalog_grids(study: Study) -> list[Tile]:
     """Return the different grids of a static catalog's or folder's items, named after ``grid:code`` or the catalog."""
     offered = static_items(study)
-    require_bands(offered, study.bands, f"catalog {study.source.catalog}" if study.source.catalog else f"folder {study.source.folder}")
+    require_bands(offered, study.band_ids, f"catalog {study.source.catalog}" if study.source.catalog else f"folder {study.source.folder}")
     grids: list[Tile] = []
     for item in offered:
         grid = item_grid(item, study) or _opened_grid(item, study)

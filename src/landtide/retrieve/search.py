@@ -10,7 +10,6 @@ import pystac
 
 from landtide.core.bands import find_asset
 from landtide.core.errors import InputError
-from landtide.core.period import Period
 from landtide.core.study import Study
 from landtide.core.tile import Tile
 from landtide.io import http, storage
@@ -56,10 +55,10 @@ def find(study: Study, tile: Tile, year: int) -> Found:
     Raises InputError where the catalog cannot be read, or no item has an asked band or the mask that was asked for.
     """
     http.behave(study.source.requests)
-    candidates = [item for item in candidates_of(study, tile, year) if Period.of_year(year).contains(items.moment(item))]
+    candidates = [item for item in candidates_of(study, tile, year) if study.composite.span(year).contains(items.moment(item))]
     aside = _broken(study, tile, year)
     if candidates:
-        require_bands(candidates, study.bands, f"items of tile {tile.name} in {year}")
+        require_bands(candidates, study.band_ids, f"items of tile {tile.name} in {year}")
     clear = []
     for item in sorted(candidates, key=lambda item: (items.moment(item), item.id)):
         cover = items.cloud_cover(item)
@@ -85,7 +84,7 @@ def candidates_of(study: Study, tile: Tile, year: int) -> list[pystac.Item]:
     if study.source.api is None:
         offered = static_items(study)
     else:
-        offered = api.search(study.source.api, study.source.collection, tile, Period.of_year(year).interval(), study.source.max_cloud)
+        offered = api.search(study.source.api, study.source.collection, tile, study.composite.span(year).interval(), study.source.max_cloud)
     return [item for item in offered if _reaches(item, tile, study)]
 
 
