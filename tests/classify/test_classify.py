@@ -68,11 +68,16 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("scene")
     samples = str(folder / "samples.parquet")
     table.write_samples(samples, phenology.samples(100, years=YEARS, draws=3))
-    settings = {"svm": {"c": 10.0, "gamma": 1.0}, "lstm": {"epochs": 4, "hidden": 16, "convolution": 16, "batch": 32}}
+    settings: dict[str, dict[str, Any]] = {
+        "svm": {"c": 10.0, "gamma": 1.0},
+        "lstm": {"epochs": 4, "hidden": 16, "convolution": 16, "batch": 32},
+    }
+    settings["carried"] = {**settings["lstm"], "years": "carried"}
+    settings["window"] = {"epochs": 4, "width": 16, "layers": 1, "heads": 2, "batch": 32, "years": "window", "stride": 4}
     trained = {}
     for name, chosen in settings.items():
         spec = TrainSpec(
-            model=name,
+            model={"carried": "lstm", "window": "transformer"}.get(name, name),
             samples=(samples,),
             legend=phenology.legend(5),
             bands=phenology.BANDS,
@@ -150,9 +155,10 @@ def test_probabilities_agree_with_label_and_confidence(scene: dict[str, Any], tm
     assert (shares[4][seen] == 0).all()  # never seen in training
 
 
-@pytest.mark.parametrize("method", ["none", "hmm"])
-@pytest.mark.parametrize("model", ["svm", "lstm"])
-def test_windows_do_not_show_in_the_maps(method: str, model: str, scene: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "method"), [("svm", "none"), ("svm", "hmm"), ("lstm", "none"), ("lstm", "hmm"), ("carried", "none"), ("window", "none")]
+)
+def test_windows_do_not_show_in_the_maps(model: str, method: str, scene: dict[str, Any], tmp_path: Path) -> None:
     def bytes_of(folder: str, memory: int) -> list[bytes]:
         assets = classify(tmp_path / folder, scene, model=model, memory=memory, consistency=method)
         return [read(assets[year][name]).tobytes() for year in YEARS for name in ("label", "confidence")]
@@ -160,6 +166,20 @@ def test_windows_do_not_show_in_the_maps(method: str, model: str, scene: dict[st
     assert windows.window_size(1, years=2, steps=12, bands=4, classes=5) == 128
     assert windows.window_size(MEMORY, years=2, steps=12, bands=4, classes=5) > 170
     assert bytes_of("small", 1) == bytes_of("large", MEMORY)
+
+
+@pytest.mark.parametrize("name", ["carried", "window"])
+def test_maps_of_several_years_are_what_the_model_says_of_the_whole_series(name: str, scene: dict[str, Any], tmp_path: Path) -> None:
+    model, at = models.load(scene["models"][name]), (np.repeat(np.arange(0, 99, 7), 20), np.tile(np.arange(3, 163, 8), 15))
+    cubes = [cube.open_cube(scene["cubes"][year]) for year in YEARS]
+    x = np.concatenate([one.read_pixels(*at) for one in cubes], axis=1)
+    doy = np.broadcast_to(np.concatenate([one.doy for one in cubes]), x.shape[:2])
+    share = model.predict_proba(x, doy, np.broadcast_to(np.repeat(YEARS, 12), x.shape[:2]))
+    assets = classify(tmp_path, scene, model=name)
+    for number, year in enumerate(YEARS):
+        mapped = read(assets[year]["label"])[at]
+        np.testing.assert_array_equal(mapped[mapped > 0], share[mapped > 0, number].argmax(axis=1) + 1)
+        assert (mapped > 0).sum() > 250
 
 
 def test_workers_do_not_show_in_the_maps(scene: dict[str, Any], tmp_path: Path) -> None:

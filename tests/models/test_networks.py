@@ -65,7 +65,7 @@ def test_attention_of_the_transformer_is_that_of_torch() -> None:
     from landtide.models.transformer import Attention
 
     torch.manual_seed(1)
-    ours, theirs = Attention(16, 4, 0.0).eval(), torch.nn.MultiheadAttention(16, 4, batch_first=True).eval()
+    ours, theirs = Attention(16, 4).eval(), torch.nn.MultiheadAttention(16, 4, batch_first=True).eval()
     theirs.load_state_dict(
         {"in_proj_weight": ours.project.weight, "in_proj_bias": ours.project.bias, "out_proj.weight": ours.join.weight}
         | {"out_proj.bias": ours.join.bias}

@@ -21,7 +21,7 @@ from landtide.train import TrainSpec, record
 from landtide.train.classic import draws, tune
 from landtide.train.data import band_statistics, class_weights, number_groups, read, validation_mask
 from landtide.train.job import train
-from landtide.train.loop import disturb, generalised_cross_entropy
+from landtide.train.loop import disturb, even_cross_entropy, generalised_cross_entropy
 from landtide.train.spec import Optimisation
 
 QUICK: dict[str, dict[str, Any]] = {
@@ -200,6 +200,14 @@ def test_generalised_cross_entropy_agrees_with_its_formula() -> None:
     logits, target = torch.log(torch.tensor(p)), torch.tensor([0, 2])
     np.testing.assert_allclose(generalised_cross_entropy(logits, target, 0.7), [(1 - 0.7**0.7) / 0.7, (1 - 0.05**0.7) / 0.7], rtol=1e-6)
     np.testing.assert_allclose(generalised_cross_entropy(logits, target, 0.0), [-np.log(0.7), -np.log(0.05)], rtol=1e-6)
+
+
+def test_smoothed_cross_entropy_agrees_with_torch() -> None:
+    logits, target = torch.randn(6, 4, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 1, 3, 0, 1, 3])
+    got = torch.lerp(generalised_cross_entropy(logits, target, 0.0), even_cross_entropy(logits), 0.1)
+    torch.testing.assert_close(got, torch.nn.functional.cross_entropy(logits, target, label_smoothing=0.1, reduction="none"))
+    unseen = torch.cat([logits, torch.full((6, 1), -torch.inf)], dim=1)
+    torch.testing.assert_close(even_cross_entropy(unseen), even_cross_entropy(logits))
 
 
 def test_hidden_steps_never_empty_a_series() -> None:

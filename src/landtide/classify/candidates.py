@@ -80,7 +80,7 @@ def label_batch(model_uri: str, cubes: dict[str, dict[int, str]], threads: int, 
             cube = predict.open_fitting(model, uri)
             x = cube.read_pixels(batch.rows, batch.columns)
             observed = ~np.isnan(x).all(axis=(1, 2))
-            share = predict.one_year(model, x, cube, observed)
+            share, _ = predict.one_year(model, x, cube, observed)
             label = np.where(observed, share.argmax(axis=1) + 1, NO_DATA).astype(np.uint8)
             found[year] = label, share.max(axis=1)
     return found

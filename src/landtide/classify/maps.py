@@ -18,6 +18,7 @@ from landtide.core.errors import InputError
 from landtide.core.landcover import DO_NOT_KNOW, NO_CONFIDENCE, NO_DATA
 from landtide.core.legend import Legend
 from landtide.core.tile import Tile
+from landtide.io.cube import Cube
 from landtide.io.manifest import Writing
 from landtide.io.raster import CogWriter
 from landtide.models import SequenceModel
@@ -83,7 +84,11 @@ def tile_maps(
         if cube.tile.shape != tile.shape or cube.tile.transform != tile.transform:
             raise InputError(f"cube {uri} of {year} lies on another grid than tile {tile.name}: composite it again")
     job = Job(model_uri, cubes, consistency, probabilities, threads)
-    windows = tile.windows(window_size(memory, years=len(cubes), steps=model.steps, bands=len(model.bands), classes=len(model.legend)))
+    together = len(cubes) if model.across == "window" else 1
+    side = window_size(
+        memory, years=len(cubes), steps=model.steps * together, bands=len(model.bands), classes=len(model.legend), state=model.state_width
+    )
+    windows = tile.windows(side)
     with ExitStack() as stack:
         writers = {year: _open(stack, out, tile, model, probabilities) for year, out in outs.items()}
         for window, parts in zip(windows, pool.map(functools.partial(classify_window, job), windows), strict=True):
@@ -99,24 +104,39 @@ def classify_window(job: Job, window: Window) -> dict[int, Part]:
     years = sorted(job.cubes)
     shape = (int(window.height), int(window.width))
     with predict.limited(job.threads):
-        results = [_year(model, job.cubes[year], window) for year in years]
-    probability = np.stack([share for share, _ in results], axis=1)  # (N, Y, K)
-    observed = np.stack([seen for _, seen in results], axis=1)  # (N, Y)
+        probability, observed = _years(model, [job.cubes[year] for year in years], window)  # (N, Y, K), (N, Y)
     if job.consistency == "hmm":
         probability = smooth(probability, model.prior, observed)
     return {year: _part(probability[:, i], observed[:, i], shape, job.probabilities) for i, year in enumerate(years)}
 
 
-def _year(model: SequenceModel, uri: str, window: Window) -> tuple[np.ndarray, np.ndarray]:
-    """Return probabilities (N, K) and which pixels were observed (N,), N = h * w."""
-    cube = predict.open_fitting(model, uri)
+def _years(model: SequenceModel, uris: list[str], window: Window) -> tuple[np.ndarray, np.ndarray]:
+    """Return probabilities (N, Y, K) and which pixels were observed (N, Y), N = h * w.
+
+    One year's series are in memory at a time, unless the model looks at all together.
+    """
+    cubes = [predict.open_fitting(model, uri) for uri in uris]
+    if model.across == "window":
+        series, seen = zip(*(_read(model, cube, window) for cube in cubes), strict=True)
+        observed = np.stack(seen, axis=1)
+        return np.where(observed[..., None], predict.all_years(model, list(series), cubes, observed), 0), observed
+    shares, observed_years, state = [], [], None
+    for cube in cubes:
+        x, observed_year = _read(model, cube, window)
+        share, state = predict.one_year(model, x, cube, observed_year, state)
+        shares.append(share)
+        observed_years.append(observed_year)
+    return np.stack(shares, axis=1), np.stack(observed_years, axis=1)
+
+
+def _read(model: SequenceModel, cube: Cube, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    """Return the series of a window (N, T, C) and which pixels were observed (N,)."""
     steps, bands = model.steps, len(model.bands)
     counted = cube.read_count(window).any(axis=0).reshape(-1)
     if not counted.any():
-        return np.zeros((len(counted), len(model.legend)), np.float32), counted
+        return np.full((len(counted), steps, bands), np.nan, np.float32), counted
     x = np.ascontiguousarray(cube.read(window).reshape(steps, bands, -1).transpose(2, 0, 1))  # (T, C, h, w) -> (N, T, C)
-    observed = counted & ~np.isnan(x).all(axis=(1, 2))
-    return predict.one_year(model, x, cube, observed), observed
+    return x, counted & ~np.isnan(x).all(axis=(1, 2))
 
 
 def _part(probability: np.ndarray, observed: np.ndarray, shape: tuple[int, int], wanted: bool) -> Part:

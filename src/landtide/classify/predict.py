@@ -48,15 +48,39 @@ def open_fitting(model: SequenceModel, uri: str) -> Cube:
     return cube
 
 
-def one_year(model: SequenceModel, x: np.ndarray, cube: Cube, observed: np.ndarray) -> np.ndarray:
-    """Return (N, K) float32 class probabilities of one year; rows that were not observed stay 0 and cost nothing.
+def one_year(
+    model: SequenceModel, x: np.ndarray, cube: Cube, observed: np.ndarray, state: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return (N, K) float32 class probabilities of one year, and the state (N, S) that the next year takes, None where none is carried.
+
+    Rows that were not observed stay 0, keep their state, and cost nothing.
 
     x         (N, T, C) float32
     observed  (N,) bool
+    state     (N, S) float32 at the end of the year before; None = there was none
     """
     result = np.zeros((len(x), len(model.legend)), np.float32)
     rows = np.flatnonzero(observed)
     if rows.size:
-        year = np.full((len(rows), model.steps), cube.year, np.int16)
-        result[rows] = model.predict_proba(x[rows], np.broadcast_to(cube.doy, year.shape), year)[:, 0]
+        doy = np.broadcast_to(cube.doy, (len(rows), model.steps))
+        result[rows], after = model.advance(x[rows], doy, None if state is None else state[rows])
+        if after is not None:
+            state = np.zeros((len(x), after.shape[1]), np.float32) if state is None else state.copy()
+            state[rows] = after
+    return result, state
+
+
+def all_years(model: SequenceModel, series: list[np.ndarray], cubes: list[Cube], observed: np.ndarray) -> np.ndarray:
+    """Return (N, Y, K) float32 class probabilities of years that a model looks at together; rows never observed stay 0.
+
+    series    Y x (N, T, C) float32
+    observed  (N, Y) bool
+    """
+    result = np.zeros((len(observed), len(cubes), len(model.legend)), np.float32)
+    rows = np.flatnonzero(observed.any(axis=1))
+    if rows.size:
+        x = np.concatenate([part[rows] for part in series], axis=1)  # Y x (N, T, C) -> (N, Y*T, C)
+        doy = np.concatenate([cube.doy for cube in cubes])
+        year = np.repeat(np.array([cube.year for cube in cubes], np.int16), model.steps)
+        result[rows] = model.predict_proba(x, np.broadcast_to(doy, x.shape[:2]), np.broadcast_to(year, x.shape[:2]))
     return result

@@ -4,17 +4,32 @@ import dataclasses
 import difflib
 import hashlib
 import importlib
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, Protocol, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
-import numpy as np
-
-from landtide.core.errors import InputError, LandtideError
-from landtide.core.legend import Legend
+from landtide.core.errors import InputError
 from landtide.io import storage
-from landtide.models.card import Card, standardise
+from landtide.models.card import Card
+from landtide.models.trained import Across, Scorer, SequenceModel, TrainedModel
+
+__all__ = [
+    "CARD",
+    "NAMES",
+    "NETWORKS",
+    "Across",
+    "Scorer",
+    "SequenceModel",
+    "TrainedModel",
+    "assemble",
+    "build",
+    "check_type",
+    "config",
+    "load",
+    "optimisation",
+    "save",
+    "unknown_setting",
+]
 
 NETWORKS = ("lstm", "tempcnn", "ltae", "transformer")
 """Those that the training loop trains."""
@@ -22,107 +37,6 @@ NETWORKS = ("lstm", "tempcnn", "ltae", "transformer")
 NAMES = ("svm", "forest", *NETWORKS)
 
 CARD = "model.json"
-
-
-class SequenceModel(Protocol):
-    """What classify asks of a model."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def legend(self) -> Legend: ...
-    @property
-    def bands(self) -> tuple[str, ...]: ...
-    @property
-    def steps(self) -> int: ...
-    @property
-    def classes_seen(self) -> list[int]: ...
-    @property
-    def prior(self) -> np.ndarray: ...
-    @property
-    def id(self) -> str: ...
-    def predict_proba(self, x: np.ndarray, doy: np.ndarray, year: np.ndarray) -> np.ndarray:
-        """Return (N, Y, K) float32 class probabilities a year, summing to 1.
-
-        x     (N, Y*T, C) float32 reflectance or index, NaN = missing
-        doy   (N, Y*T) int16 day of year
-        year  (N, Y*T) int16
-        """
-
-
-class Scorer(Protocol):
-    """The part of a model that differs between architectures."""
-
-    def probability(self, x: np.ndarray, doy: np.ndarray) -> np.ndarray:
-        """Return (N, K) float32 from standardised series (N, T, C), NaN = missing, and days of year (N, T)."""
-
-    def files(self) -> dict[str, bytes]:
-        """Return what must be stored beside model.json."""
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """A `SequenceModel`: a card and the scorer that it describes."""
-
-    card: Card
-    scorer: Scorer
-    id: str
-    """16 hex digits over card and weights."""
-
-    @property
-    def name(self) -> str:
-        return self.card.name
-
-    @property
-    def legend(self) -> Legend:
-        return self.card.legend
-
-    @property
-    def bands(self) -> tuple[str, ...]:
-        return self.card.bands
-
-    @property
-    def steps(self) -> int:
-        return self.card.steps
-
-    @property
-    def classes_seen(self) -> list[int]:
-        return list(self.card.classes_seen)
-
-    @property
-    def prior(self) -> np.ndarray:
-        """(K,) effective class shares in training."""
-        return np.asarray(self.card.prior, np.float64)
-
-    def predict_proba(self, x: np.ndarray, doy: np.ndarray, year: np.ndarray) -> np.ndarray:
-        """Return (N, Y, K) float32 class probabilities a year; a year without any observation gets equal shares of the classes seen.
-
-        x     (N, Y*T, C) float32 reflectance or index, NaN = missing
-        doy   (N, Y*T) int16 day of year
-        year  (N, Y*T) int16; each run of T steps must be of one year
-
-        Raises LandtideError where the shapes are not those that the model was trained for.
-        """
-        count, length, channels = x.shape
-        self._check(length, channels, year)
-        years = length // self.steps
-        series = standardise(x.reshape(count * years, self.steps, channels), self.card.mean, self.card.std)  # (N, Y*T, C) -> (N*Y, T, C)
-        seen = ~np.isnan(series).all(axis=(1, 2))
-        result = np.zeros((count * years, len(self.legend)), np.float32)
-        result[:, np.asarray(self.card.classes_seen) - 1] = 1 / len(self.card.classes_seen)
-        if seen.any():
-            result[seen] = self.scorer.probability(series[seen], doy.reshape(count * years, self.steps)[seen])
-        return result.reshape(count, years, -1)  # (N*Y, K) -> (N, Y, K)
-
-    def _check(self, length: int, channels: int, year: np.ndarray) -> None:
-        if channels != len(self.bands) or length % self.steps or not length:
-            raise LandtideError(
-                f"model {self.name} {self.id} takes whole years of {self.steps} steps and bands {', '.join(self.bands)}; "
-                f"it was given {length} steps of {channels} bands"
-            )
-        parts = year.reshape(-1, self.steps)
-        if (parts != parts[:, :1]).any():
-            raise LandtideError(f"model {self.name} takes series whose years have {self.steps} steps each; a given year is cut elsewhere")
 
 
 def config(name: str, settings: dict[str, Any]) -> Any:

@@ -1,7 +1,7 @@
 """A torch module as a scorer: what every network shares."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ class Builder(Protocol):
 
 @dataclass(frozen=True)
 class Network:
-    """A trained module with ``forward(x, mask, doy) -> logits``."""
+    """A trained module with ``forward(x, mask, doy) -> logits``, and ``year`` where it carries a state."""
 
     module: nn.Module
 
@@ -40,6 +40,23 @@ class Network:
             logits = self.module(values, mask, torch.from_numpy(pad(doy[rows], lacking)))
             parts.append(torch.softmax(logits, dim=1)[: BLOCK - lacking].numpy())
         return np.concatenate(parts)
+
+    @property
+    def width(self) -> int:
+        """Values of the state that is handed on from year to year."""
+        return int(cast(Any, self.module).state_width)
+
+    @torch.inference_mode()
+    def advance(self, x: np.ndarray, doy: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return (N, K) float32 softmax of one year and the state (N, S) at its end, from the state before it."""
+        shares, states = [], []
+        for rows, lacking in padded_blocks(len(x), BLOCK):
+            values, mask = split_mask(pad(x[rows], lacking))
+            before = torch.from_numpy(pad(state[rows], lacking))
+            logits, after = cast(Any, self.module).year(values, mask, torch.from_numpy(pad(doy[rows], lacking)), before)
+            shares.append(torch.softmax(logits, dim=1)[: BLOCK - lacking].numpy())
+            states.append(after[: BLOCK - lacking].numpy())
+        return np.concatenate(shares), np.concatenate(states)
 
     def files(self) -> dict[str, bytes]:
         return {FILES[0]: save_tensors({key: value.cpu().contiguous() for key, value in self.module.state_dict().items()})}

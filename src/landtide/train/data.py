@@ -47,6 +47,12 @@ class TrainingData:
     group: np.ndarray
     """(N,) int64 polygon, numbered over all sample sets and tiles."""
 
+    place: np.ndarray
+    """(N,) int64 pixel, numbered over all sample sets and tiles: its years are samples of one place."""
+
+    year: np.ndarray
+    """(N,) int16."""
+
     draw: np.ndarray
     """(N,) uint32 bit mask of ensemble draws."""
 
@@ -83,8 +89,11 @@ def read(spec: TrainSpec, files: list[table.SampleFile] | None = None) -> Traini
     check_classes(spec, np.bincount(samples.y, minlength=len(spec.legend) + 1)[1:])
     mean, std = band_statistics(samples.x)
     x = standardise(samples.x, tuple(mean), tuple(std))
-    group = number_groups(np.concatenate(origin), samples.tile, samples.polygon)
-    return TrainingData(x, samples.y, samples.doy, samples.trust.astype(np.float32), group, samples.draw, mean, std)
+    sets = np.concatenate(origin)
+    group = number_groups(sets, samples.tile, samples.polygon)
+    place = number_groups(sets, samples.tile, np.unique(samples.xy, axis=0, return_inverse=True)[1].reshape(-1))
+    trust = samples.trust.astype(np.float32)
+    return TrainingData(x, samples.y, samples.doy, trust, group, place, samples.year, samples.draw, mean, std)
 
 
 def look(spec: TrainSpec) -> list[table.SampleFile]:
@@ -158,7 +167,7 @@ def band_statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def number_groups(origin: np.ndarray, tile: np.ndarray, polygon: np.ndarray) -> np.ndarray:
-    """Return (N,) int64 group: polygon numbers begin anew in each sample set and tile."""
+    """Return (N,) int64 group: numbers of polygons (or places) begin anew in each sample set and tile."""
     tiles = np.unique(tile, return_inverse=True)[1]
     return np.unique(np.stack([origin, tiles, polygon], axis=1), axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
 

@@ -81,9 +81,9 @@ def _fit_network(spec: TrainSpec, place: Place, optimisation: Optimisation, data
 
     from landtide.models.network import Network
     from landtide.train import loop
-    from landtide.train.batches import InMemory
     from landtide.train.checkpoint import Checkpoint
     from landtide.train.group import joined
+    from landtide.train.years import source_of
 
     torch.manual_seed(spec.seed)
     torch.use_deterministic_algorithms(True)
@@ -92,7 +92,7 @@ def _fit_network(spec: TrainSpec, place: Place, optimisation: Optimisation, data
     shape: dict[str, Any] = {"channels": len(spec.bands), "steps": spec.steps, "classes": len(spec.legend), "seen": data.seen}
     module = models.build(spec.model, **shape, **dataclasses.asdict(own))
     with joined(place, spec.device) as group:
-        source = InMemory(data, optimisation, spec.seed, group)
+        source = source_of(data, optimisation, spec.seed, group, getattr(own, "years", "separate"))
         checkpoint = Checkpoint.of(spec)
         best, curve = loop.fit(module, source, settings=optimisation, seed=spec.seed, group=group, checkpoint=checkpoint)
     result = models.build(spec.model, **shape, **dataclasses.asdict(own))

@@ -13,6 +13,7 @@ from landtide.train.group import Group
 from landtide.train.optimisers import Course, optimiser_of
 from landtide.train.parallel import Divided
 from landtide.train.spec import Optimisation
+from landtide.train.years import change_penalty
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +60,19 @@ def fit(
 
 
 def generalised_cross_entropy(logits: Tensor, target: Tensor, q: float) -> Tensor:
-    """Return (B,) losses (1 - p^q) / q; cross-entropy at q = 0."""
-    log_p = torch.log_softmax(logits, dim=1).gather(1, target[:, None])[:, 0]  # (B, K) -> (B,)
+    """Return losses (1 - p^q) / q, cross-entropy at q = 0, in the shape of the target: (B,) from logits (B, K), (B, Y) from (B, Y, K)."""
+    log_p = torch.log_softmax(logits, dim=-1).gather(-1, target.unsqueeze(-1)).squeeze(-1)  # (B, K) -> (B,)
     return -log_p if q == 0 else (1 - torch.exp(q * log_p)) / q
+
+
+def even_cross_entropy(logits: Tensor) -> Tensor:
+    """Return the cross-entropy to equal shares of the classes that the network knows: what label smoothing adds.
+
+    Source: Szegedy et al. 2016, arXiv:1512.00567, section 7.
+    """
+    log_p = torch.log_softmax(logits, dim=-1)
+    known = torch.isfinite(logits)
+    return -log_p.masked_fill(~known, 0).sum(dim=-1) / known.sum(dim=-1)
 
 
 def _judge(state: State, line: Epoch, divided: Divided) -> State:
@@ -98,7 +109,13 @@ def _loss(network: nn.Module, batch: Batch, settings: Optimisation, generator: t
     x, mask = disturb(batch.x, batch.mask, settings, generator)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
         logits = network(x, mask, batch.doy)
-    return (batch.weight * generalised_cross_entropy(logits.float(), batch.target, settings.q)).mean()
+    losses = generalised_cross_entropy(logits.float(), batch.target, settings.q)
+    if settings.smoothing:
+        losses = torch.lerp(losses, even_cross_entropy(logits.float()), settings.smoothing)
+    loss = (batch.weight * losses).mean()
+    if settings.change and batch.target.ndim == 2:
+        loss = loss + settings.change * change_penalty(logits.float(), batch.x, batch.mask, settings.gate).mean()
+    return loss
 
 
 def disturb(x: Tensor, mask: Tensor, settings: Optimisation, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -120,8 +137,8 @@ def _validate(divided: Divided, data: Batch, q: float) -> tuple[float | None, fl
             logits = network(part.x, part.mask, part.doy)
             losses += float((part.weight * generalised_cross_entropy(logits, part.target, q)).sum())
             weight += float(part.weight.sum())
-            right += float((logits.argmax(dim=1) == part.target).sum())
-    losses, weight, right, count = divided.group.sum([losses, weight, right, float(len(data))])
+            right += float(((logits.argmax(dim=-1) == part.target) & (part.weight > 0)).sum())
+    losses, weight, right, count = divided.group.sum([losses, weight, right, float((data.weight > 0).sum())])
     return losses / weight, right / count
 
 

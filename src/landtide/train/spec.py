@@ -31,6 +31,9 @@ class Optimisation:
     """Generalised cross-entropy: 0 = cross-entropy, 1 = mean absolute error; 0.7 forgives wrong labels (0.856 on simulated worlds with
     8 and 15 % wrong; 0.4 gives 0.829, 0.85 gives 0.842). Source: Zhang & Sabuncu 2018, arXiv:1805.07836."""
 
+    smoothing: float = 0.0
+    """Share of each label that is spread over all classes (label smoothing): for clean labels with q = 0; q > 0 forgives by itself."""
+
     balance: float = 0.5
     """Class weight = count ** -balance: 0 trusts the samples' shares, 1 makes all classes equal."""
 
@@ -42,6 +45,17 @@ class Optimisation:
 
     epoch_samples: int = 20_000
     """Samples a pass at most, so that time does not grow with the sample set."""
+
+    change: float = 0.0
+    """Of a model that carries its state over the years: weight of the penalty for classes that differ between two years whose series do
+    not. 0 = none."""
+
+    gate: float = 0.5
+    """Mean difference of two years' standardised series at which the penalty falls to 37 %; a year's noise is about 0.2."""
+
+    splice: float = 0.2
+    """Of a model that reads several years: share of places that turn into another place in a random year. Samples in stable places alone
+    would teach it that nothing changes."""
 
     accumulate: int = 1
     """Batches whose gradients are summed before each step of the weights: a large batch in the memory of a small one."""
