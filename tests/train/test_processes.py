@@ -75,6 +75,12 @@ def test_one_process_with_twice_the_batch_and_two_processes_learn_the_same(folde
         assert told[0]["curve"][-1][key] == pytest.approx(told[1]["curve"][-1][key], abs=1e-5)
 
 
+def test_divided_weights_learn_the_same_as_whole_ones(folder: Path) -> None:
+    whole = train(spec_for(folder, "whole weights", batch=32, epochs=3))
+    divided = run_training(spec_for(folder, "divided weights", batch=16, epochs=3, parallel="sharded"), processes=2)
+    assert apart(whole, divided) < 1e-5
+
+
 def test_a_lost_process_costs_nothing_but_its_epoch(folder: Path, shared: str) -> None:
     spec = spec_for(folder, "disturbed", batch=16, epochs=EPOCHS)
     (folder / "spec.json").write_text(spec.to_json(), "utf-8")

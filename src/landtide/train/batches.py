@@ -10,7 +10,7 @@ from torch import Tensor
 
 from landtide.core.errors import InputError
 from landtide.models.network import split_mask
-from landtide.train.data import TrainingData, class_weights, validation_mask
+from landtide.train.data import Facts, TrainingData, class_weights, validation_mask
 from landtide.train.group import Group
 from landtide.train.spec import Optimisation
 
@@ -44,6 +44,8 @@ class Batch:
 class Source(Protocol):
     """Where the loop takes its samples from."""
 
+    @property
+    def facts(self) -> Facts: ...
     @property
     def steps(self) -> int:
         """Steps of the weights an epoch, the same in every process."""
@@ -91,7 +93,8 @@ class InMemory:
     So one process with batch 2b takes the same samples in each step as two with batch b.
     """
 
-    def __init__(self, data: TrainingData, settings: Optimisation, seed: int, group: Group) -> None:
+    def __init__(self, data: TrainingData, settings: Optimisation, seed: int, group: Group, *, classes: int) -> None:
+        self.facts = Facts.of(data, settings.balance, classes)
         weight = class_weights(data.y, data.trust, settings.balance)
         held = validation_mask(data.y, data.group, seed)
         self._training = _batch(data, weight, np.flatnonzero(~held), group.device)

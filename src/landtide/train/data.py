@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from landtide.core.errors import InputError, LandtideError
+from landtide.core.legend import Legend
 from landtide.core.samples import SampleSet
 from landtide.io import table
 from landtide.models.card import standardise
@@ -70,6 +71,41 @@ class TrainingData:
         return [int(label) for label in np.unique(self.y)]
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What the card of a model says of its samples."""
+
+    samples: int
+    counts: np.ndarray
+    """(K,) samples a class."""
+
+    mean: np.ndarray
+    """(C,) float64 that is subtracted."""
+
+    std: np.ndarray
+    prior: np.ndarray
+    """(K,) effective class shares."""
+
+    polygons: int | None
+    """None where they were not counted."""
+
+    @classmethod
+    def of(cls, data: TrainingData, balance: float, classes: int) -> "Facts":
+        """Return the facts of samples in memory."""
+        counts = np.bincount(data.y, minlength=classes + 1)[1:]
+        prior = class_prior(data.y, class_weights(data.y, data.trust, balance), classes)
+        return cls(len(data), counts, data.mean, data.std, prior, len(np.unique(data.group)))
+
+    @property
+    def seen(self) -> list[int]:
+        """Labels that occur."""
+        return [int(label) + 1 for label in np.flatnonzero(self.counts)]
+
+    def named(self, legend: Legend) -> dict[str, int]:
+        """Return the samples a class by name."""
+        return {legend.names[label - 1]: int(self.counts[label - 1]) for label in self.seen}
+
+
 def read(spec: TrainSpec, files: list[table.SampleFile] | None = None) -> TrainingData:
     """Read and join the sample sets of a spec, without what is not trusted or was never observed.
 
@@ -96,6 +132,11 @@ def read(spec: TrainSpec, files: list[table.SampleFile] | None = None) -> Traini
     return TrainingData(x, samples.y, samples.doy, trust, group, place, samples.year, samples.draw, mean, std)
 
 
+def described(facts: Facts, spec: TrainSpec) -> str:
+    """Return the samples a class as words."""
+    return f"{facts.samples} samples: {', '.join(f'{name} {count}' for name, count in facts.named(spec.legend).items())}"
+
+
 def look(spec: TrainSpec) -> list[table.SampleFile]:
     """Open the sample sets of a spec. Raises LandtideError where one has other bands or steps than the training asks for."""
     files = [table.open_samples(uri) for uri in spec.samples]
@@ -113,8 +154,8 @@ def capacity(spec: TrainSpec) -> int:
     return int(SHARE * spec.memory / (COPIES * 4 * spec.steps * len(spec.bands) + BESIDE))
 
 
-def usable(uri: str, samples: SampleSet, spec: TrainSpec) -> SampleSet:
-    """Return the samples that can be learnt from, and say in a line what is left out because it cannot.
+def usable(uri: str, samples: SampleSet, spec: TrainSpec, *, tell: bool = True) -> SampleSet:
+    """Return the samples that can be learnt from, and tell in a line what is left out because it cannot.
 
     Raises InputError for an infinite value, LandtideError for a label that the legend lacks.
     """
@@ -129,7 +170,7 @@ def usable(uri: str, samples: SampleSet, spec: TrainSpec) -> SampleSet:
         )
     never, unrated = np.isnan(samples.x).all(axis=(1, 2)), np.isnan(samples.trust)
     for count, reason in ((never.sum(), "no observation at all"), ((unrated & ~never).sum(), "no trust (NaN)")):
-        if count:
+        if count and tell:
             log.warning("samples %s: %d of %d have %s and are left out", uri, count, len(samples), reason)
     return samples.take((samples.trust >= spec.trust) & ~never & (samples.y > 0))
 

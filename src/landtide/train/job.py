@@ -4,12 +4,10 @@ import dataclasses
 import logging
 from typing import Any
 
-import numpy as np
-
 from landtide import models
 from landtide.models.card import Card
 from landtide.train import data as samples
-from landtide.train.data import TrainingData
+from landtide.train.data import Facts
 from landtide.train.output import deliver
 from landtide.train.place import Place
 from landtide.train.spec import Optimisation, TrainSpec, split_settings
@@ -30,25 +28,21 @@ def train(spec: TrainSpec, place: Place | None = None) -> str:
     if spec.model not in models.NETWORKS and not place.first:
         log.info("%s is trained by the first process alone", spec.model)
         return spec.output
-    data = samples.read(spec)
-    counts = {spec.legend.names[label - 1]: int((data.y == label).sum()) for label in data.seen}
-    if place.first:
-        log.info("training %s on %d samples: %s", spec.model, len(data), ", ".join(f"{name} {count}" for name, count in counts.items()))
-    scorer, report, balance = _fit(spec, place, config, optimisation, data)
+    scorer, report, facts = _fit(spec, place, config, optimisation)
     if not place.first:
         return spec.output
-    weight = samples.class_weights(data.y, data.trust, balance)
+    counts = facts.named(spec.legend)
     card = Card(
         name=spec.model,
         settings=dataclasses.asdict(config),
         legend=spec.legend,
         bands=spec.bands,
         steps=spec.steps,
-        mean=tuple(data.mean.tolist()),
-        std=tuple(data.std.tolist()),
-        classes_seen=tuple(data.seen),
-        prior=tuple(samples.class_prior(data.y, weight, len(spec.legend)).tolist()),
-        training={"seed": spec.seed, "samples": len(data), "samples_a_class": counts, "polygons": len(np.unique(data.group))},
+        mean=tuple(facts.mean.tolist()),
+        std=tuple(facts.std.tolist()),
+        classes_seen=tuple(facts.seen),
+        prior=tuple(facts.prior.tolist()),
+        training={"seed": spec.seed, "samples": facts.samples, "samples_a_class": counts, "polygons": facts.polygons},
     )
     deliver(models.assemble(card, scorer), {**card.training, "settings": spec.settings, **report}, spec.output)
     if spec.model in models.NETWORKS:
@@ -58,45 +52,21 @@ def train(spec: TrainSpec, place: Place | None = None) -> str:
     return spec.output
 
 
-def _fit(
-    spec: TrainSpec, place: Place, config: Any, optimisation: Optimisation, data: TrainingData
-) -> tuple[models.Scorer, dict[str, Any], float]:
-    """Return the scorer, what to report of its making, and the class balance that it was trained with."""
-    classes = len(spec.legend)
+def _fit(spec: TrainSpec, place: Place, config: Any, optimisation: Optimisation) -> tuple[models.Scorer, dict[str, Any], Facts]:
+    """Return the scorer, what to report of its making, and what its samples are."""
     if spec.model in models.NETWORKS:
-        return *_fit_network(spec, place, optimisation, data), optimisation.balance
+        from landtide.train import networks  # torch takes seconds to import: an SVM needs none of it
+
+        return networks.fit(spec, place, config, optimisation)
+    data, classes = samples.read(spec), len(spec.legend)
+    facts = Facts.of(data, config.balance, classes)
+    log.info("training %s on %s", spec.model, samples.described(facts, spec))
     if spec.model == "svm":
         from landtide.train import classic
 
         ensemble, choice = classic.fit_svm(data, config, classes=classes, seed=spec.seed, threads=spec.threads)
         report = {"chosen": classic.describe(choice), "members": len(ensemble.intercepts), "support_vectors": len(ensemble.vectors)}
-        return ensemble, report, config.balance
+        return ensemble, report, facts
     from landtide.train import trees
 
-    return trees.fit_forest(data, config, classes=classes, seed=spec.seed, threads=spec.threads), {}, config.balance
-
-
-def _fit_network(spec: TrainSpec, place: Place, optimisation: Optimisation, data: TrainingData) -> tuple[models.Scorer, dict[str, Any]]:
-    import torch  # seconds to import: an SVM needs none of it
-
-    from landtide.models.network import Network
-    from landtide.train import loop
-    from landtide.train.checkpoint import Checkpoint
-    from landtide.train.group import joined
-    from landtide.train.years import source_of
-
-    torch.manual_seed(spec.seed)
-    torch.use_deterministic_algorithms(True)
-    torch.set_num_threads(spec.threads)
-    own = split_settings(spec.model, spec.settings)[0]
-    shape: dict[str, Any] = {"channels": len(spec.bands), "steps": spec.steps, "classes": len(spec.legend), "seen": data.seen}
-    module = models.build(spec.model, **shape, **dataclasses.asdict(own))
-    with joined(place, spec.device) as group:
-        source = source_of(data, optimisation, spec.seed, group, getattr(own, "years", "separate"))
-        checkpoint = Checkpoint.of(spec)
-        best, curve = loop.fit(module, source, settings=optimisation, seed=spec.seed, group=group, checkpoint=checkpoint)
-    result = models.build(spec.model, **shape, **dataclasses.asdict(own))
-    if place.first:
-        result.load_state_dict(best)
-    report = {"device": group.device, "processes": place.world, "curve": [dataclasses.asdict(epoch) for epoch in curve]}
-    return Network(result.eval()), report
+    return trees.fit_forest(data, config, classes=classes, seed=spec.seed, threads=spec.threads), {}, facts

@@ -73,9 +73,9 @@ class Optimisation:
     precision: Literal["fp32", "bf16"] = "fp32"
     """``bf16`` computes in bfloat16 and keeps weights in float32: for processors that have it."""
 
-    parallel: Literal["data", "sharded", "pipeline"] = "data"
-    """What the processes divide: ``data`` the samples (DDP), ``sharded`` the weights too (FSDP), ``pipeline`` the layers. A network below
-    some 100 million weights gains from the first alone."""
+    parallel: Literal["data", "sharded"] = "data"
+    """What the processes divide: ``data`` the samples (DDP), ``sharded`` the weights too (FSDP). A network below some 100 million weights
+    gains from the first alone."""
 
     def __post_init__(self) -> None:
         for key in ("epochs", "patience", "batch", "epoch_samples", "accumulate", "warm_up"):

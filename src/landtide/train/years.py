@@ -9,7 +9,7 @@ from torch import Tensor
 
 from landtide.models import Across
 from landtide.train.batches import Batch, Division, InMemory, Source, seed_of
-from landtide.train.data import TrainingData, class_weights, validation_mask
+from landtide.train.data import Facts, TrainingData, class_weights, validation_mask
 from landtide.train.group import Group
 from landtide.train.spec import Optimisation
 
@@ -52,17 +52,18 @@ def side_by_side(data: TrainingData) -> Places:
     return Places(x.reshape(len(place), -1, channels), doy.reshape(len(place), -1), y, trust, group)
 
 
-def source_of(data: TrainingData, settings: Optimisation, seed: int, group: Group, across: Across) -> Source:
+def source_of(data: TrainingData, settings: Optimisation, seed: int, group: Group, across: Across, *, classes: int) -> Source:
     """Return the batches that a network learns from: single years, or places with all their years."""
     if across == "separate":
-        return InMemory(data, settings, seed, group)
-    return Years(data, settings, seed, group, across)
+        return InMemory(data, settings, seed, group, classes=classes)
+    return Years(data, settings, seed, group, across, classes=classes)
 
 
 class Years:
     """Batches of places: all years in their order where a state is carried, or windows of one year's length that begin anywhere."""
 
-    def __init__(self, data: TrainingData, settings: Optimisation, seed: int, group: Group, across: Across) -> None:
+    def __init__(self, data: TrainingData, settings: Optimisation, seed: int, group: Group, across: Across, *, classes: int) -> None:
+        self.facts = Facts.of(data, settings.balance, classes)
         places = side_by_side(data)
         known = places.y > 0
         weight = np.zeros(known.shape)

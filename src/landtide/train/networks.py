@@ -1,0 +1,61 @@
+"""Train a network, in this process or shared with others."""
+
+import dataclasses
+import logging
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from landtide import models
+from landtide.models.network import Network
+from landtide.train import data as samples
+from landtide.train import loop, years
+from landtide.train.batches import Source
+from landtide.train.checkpoint import Checkpoint
+from landtide.train.data import Facts
+from landtide.train.group import Group, joined
+from landtide.train.place import Place
+from landtide.train.spec import Optimisation, TrainSpec
+from landtide.train.stream import Streamed
+
+log = logging.getLogger(__name__)
+
+
+def fit(spec: TrainSpec, place: Place, config: Any, optimisation: Optimisation) -> tuple[Network, dict[str, Any], Facts]:
+    """Return the trained network (whole in the first process), what to report of its making, and what its samples are."""
+    torch.manual_seed(spec.seed)
+    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(spec.threads)
+    with joined(place, spec.device) as group:
+        source = source_of(spec, config, optimisation, group)
+        if place.first:
+            log.info("training %s on %s", spec.model, samples.described(source.facts, spec))
+        network = build(spec, config, source.facts)
+        best, curve = loop.fit(network, source, settings=optimisation, seed=spec.seed, group=group, checkpoint=Checkpoint.of(spec))
+    result = build(spec, config, source.facts)
+    if place.first:
+        result.load_state_dict(best)
+    report = {"device": group.device, "processes": place.world, "curve": [dataclasses.asdict(epoch) for epoch in curve]}
+    return Network(result.eval()), report, source.facts
+
+
+def source_of(spec: TrainSpec, config: Any, optimisation: Optimisation, group: Group) -> Source:
+    """Return the samples of a spec: in memory where they fit; of places with several years, a draw that fits."""
+    files, across = samples.look(spec), cast(models.Across, getattr(config, "years", "separate"))
+    if sum(map(len, files)) > samples.capacity(spec) and across == "separate":
+        return Streamed(spec, files, optimisation, group)
+    return years.source_of(samples.read(spec, files), optimisation, spec.seed, group, across, classes=len(spec.legend))
+
+
+def build(spec: TrainSpec, config: Any, facts: Facts) -> nn.Module:
+    """Return an untrained network."""
+    network: nn.Module = models.build(
+        spec.model,
+        channels=len(spec.bands),
+        steps=spec.steps,
+        classes=len(spec.legend),
+        seen=facts.seen,
+        **dataclasses.asdict(config),
+    )
+    return network
