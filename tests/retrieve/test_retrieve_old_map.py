@@ -12,11 +12,12 @@ import shapely
 from made import TILE, make_study, write_tiff
 
 from landtide.core.errors import InputError
+from landtide.core.legend import builtin_legend, corine_codes
 from landtide.core.period import Period
 from landtide.core.study import OldMap, Study
 from landtide.core.tile import Tile
 from landtide.io.manifest import Key, writing
-from landtide.retrieve import old_map_source, positional_accuracy, warp_old_map
+from landtide.retrieve import old_map, old_map_source, positional_accuracy, warp_old_map
 from landtide.retrieve.old_map import FILL, windows_of
 
 CORINE = "data/corine/clc2018_lanjaron"
@@ -26,7 +27,7 @@ LANJARON = Tile("30SVF", "EPSG:32630", (10.0, 0.0, 456_000.0, 0.0, -10.0, 4_096_
 def study_of(tmp_path: Path, uri: Path | str, crosswalk: str = "identity", **keys: Any) -> Study:
     old_map = {"uri": str(uri), "crosswalk": crosswalk, **keys}
     (tmp_path / "legend.csv").write_text("code,name,color\n0,other,#000000\n1,one,#FF0000\n2,two,#00FF00\n")
-    legend = "landtide10" if crosswalk in ("corine", "worldcover") else "legend.csv"
+    legend = "landtide10" if crosswalk in ("corine", "worldcover", "clcplus") else "legend.csv"
     return make_study(tmp_path, source={"api": "cdse"}, area={"tiles": ["31UFS"]}, old_map=old_map, legend=legend)
 
 
@@ -173,3 +174,71 @@ def test_source_changes_with_the_file_and_with_the_crosswalk(tmp_path: Path):
 def test_corines_accuracy_is_100_m_and_a_stated_one_wins():
     assert positional_accuracy(OldMap(uri="x.tif", crosswalk="corine")) == 100
     assert positional_accuracy(OldMap(uri="x.tif", crosswalk="corine", accuracy=25.0)) == 25
+
+
+def test_clcplus_codes_become_classes_and_its_sentinels_none(tmp_path: Path):
+    codes = np.zeros(TILE.shape, np.uint8)
+    codes[0, :14] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 253, 254, 255]
+    write_tiff(tmp_path / "clcplus.tif", codes, TILE, nodata=255)
+    study = study_of(tmp_path, tmp_path / "clcplus.tif", "clcplus")
+    key = Key(study.workspace, study.name, "old_map", TILE.name, "any", "id")
+    with writing(key, period=Period.of_year(2018), tile=TILE) as out:
+        warp_old_map(study, TILE, out)
+    with rasterio.open(out.path("label.tif")) as dataset:
+        labels = dataset.read(1)[0, :14].tolist()
+    names = ["", *builtin_legend("landtide10").names]
+    assert [names[label] for label in labels] == [
+        "urban", "conifer", "broadleaf", "broadleaf", "shrub", "grass", "", "", "mineral", "water", "snow", "water", "", "",
+    ]  # fmt: skip
+    assert positional_accuracy(study.old_map) == 10
+
+
+def test_worldcover_of_both_versions_is_read_as_it_is(shared: Path, tmp_path: Path):
+    folder = shared / "data/esa_worldcover_chip"
+    chips = sorted(folder.glob("*.tif"))
+    assert {"2020", "2021"} <= {year for path in chips for year in ("2020", "2021") if year in path.name}
+    for path in chips:
+        with rasterio.open(path) as dataset:
+            crs, transform, shape = dataset.crs.to_string(), tuple(dataset.transform)[:6], dataset.shape
+            codes = dataset.read(1)
+        (tmp_path / path.stem).mkdir()
+        warped, _ = warp(study_of(tmp_path / path.stem, path, "worldcover"), Tile("chip", crs, transform, shape))
+        assert np.array_equal(warped, codes)
+
+
+@pytest.mark.parametrize("fill", [48, 49, 50, 255])
+def test_unclassified_cells_of_older_corine_rasters_are_no_data(fill: int):
+    assert corine_codes(np.array([2, 23, fill])).tolist() == [112, 311, 0]
+
+
+@pytest.mark.parametrize("fill", [990, 995, 999])
+def test_unclassified_polygons_of_corine_are_no_data(fill: int):
+    assert corine_codes(np.array([112, 311, fill])).tolist() == [112, 311, 0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "year", "picked"),
+    [
+        (["ID", "Code_18", "Area_Ha"], None, "Code_18"),
+        (["OBJECTID", "code_90", "remark"], None, "code_90"),
+        (["CODE_00"], 2012, "CODE_00"),
+        (["Code_12", "Code_18", "Change"], None, "Code_18"),
+        (["Code_12", "Code_18", "Change"], 2012, "Code_12"),
+        (["CODE_90", "CODE_00"], None, "CODE_00"),
+        (["clc_code"], None, "clc_code"),
+        (["CLC2018"], None, "CLC2018"),
+        (["clc18", "name"], None, "clc18"),
+        (["class_id", "name"], None, "class_id"),
+    ],
+)
+def test_the_column_of_codes_is_found_under_its_many_names(fields: list[str], year: int | None, picked: str):
+    assert old_map._code_column("map.gpkg", None, fields, year) == picked
+
+
+def test_national_maps_come_by_a_table_of_their_own(tmp_path: Path):
+    codes = np.full(TILE.shape, 4011, np.int16)
+    codes[:, 25:] = 99
+    write_tiff(tmp_path / "national.tif", codes, TILE, nodata=-1)
+    (tmp_path / "national.csv").write_text("code,target,name\n4011,one,meadow\n99,,military area\n")
+    warped, _ = warp(study_of(tmp_path, tmp_path / "national.tif", "national.csv"), TILE)
+    assert np.array_equal(warped, codes)

@@ -13,7 +13,7 @@ from landtide.core.errors import InputError
 
 NO_DATA_NAMES = re.compile(r"no[ _-]?data|unclassified|unknown|background|nodata|fill", re.IGNORECASE)
 LEGENDS = ("landtide10", "landtide9", "landtide8")
-CROSSWALKS = ("corine", "worldcover", "lucas")
+CROSSWALKS = ("corine", "clcplus", "worldcover", "lucas")
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def parse_legend(text: str, name: str) -> Legend:
 
 
 def builtin_crosswalk(name: str, legend: Legend) -> Crosswalk:
-    """Return landtide's own table for ``corine``, ``worldcover`` or ``lucas`` into a legend.
+    """Return landtide's own table for ``corine``, ``clcplus`` (CLC+ Backbone), ``worldcover`` or ``lucas`` into a legend.
 
     A target that the legend splits finer (WorldCover's "tree" where the legend has broadleaf and conifer) is excluded: the code
     cannot tell which. Raises InputError where the legend has none of the table's targets: it needs a crosswalk of its own.
@@ -157,11 +157,12 @@ def builtin_crosswalk(name: str, legend: Legend) -> Crosswalk:
 def corine_codes(values: np.ndarray) -> np.ndarray:
     """Return three-digit CORINE codes (111..523) for unique raster values in either coding; 0 = no data.
 
-    The European rasters hold grid codes 1..44, others the codes themselves: the set of values decides. 48, 128, 255, 999, 32767,
-    65535 and anything negative are fill values of known editions.
+    The European rasters hold grid codes 1..44, others the codes themselves: the set of values decides. What is known for no class
+    is no data: 48 and 999 (no data), 49 and 990 (land, unclassified), 50 and 995 (water, unclassified), the fill values 128, 255, 32767
+    and 65535 of known editions, and anything negative.
     Raises InputError where values of both codings, or of neither, occur.
     """
-    fills = np.isin(values, (0, 48, 128, 255, 999, 32767, 65535)) | (values < 0)
+    fills = np.isin(values, (0, 48, 49, 50, 128, 255, 990, 995, 999, 32767, 65535)) | (values < 0)
     grid, known = _corine_grid()
     held = values[~fills]
     if np.isin(held, grid).all():

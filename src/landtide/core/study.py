@@ -167,7 +167,7 @@ class OldMap(Section):
     """Year that the map shows."""
 
     crosswalk: str = "corine"
-    """``corine``, ``worldcover``, ``lucas``, ``identity`` or the path of a CSV (code,target)."""
+    """``corine``, ``clcplus`` (CLC+ Backbone), ``worldcover``, ``lucas``, ``identity`` or the path of a CSV (code,target)."""
 
     accuracy: Length | None = None
     """Positional accuracy: polygons are eroded by it. None = 100 m for CORINE, else one pixel of the map."""
@@ -176,7 +176,8 @@ class OldMap(Section):
     """Layer of a GeoPackage; None = its first with polygons."""
 
     column: str | None = None
-    """Column that holds the code in a vector map; None = the first that looks like one (code_18, code, class ...)."""
+    """Column that holds the code in a vector map; None = the one that looks most like one (code_18, code, class ...), of
+    several years' codes that of ``year``, else the latest."""
 
 
 class Composite(Section):
@@ -412,7 +413,7 @@ PATHS = (
 )
 """Every key of the study that may hold a path: section, key."""
 
-NAMES = {"corine", "worldcover", "lucas", "identity", "landtide10", "landtide9", "landtide8"}
+NAMES = {"corine", "clcplus", "worldcover", "lucas", "identity", "landtide10", "landtide9", "landtide8"}
 """Values of those keys that name a table of landtide's own and are no path."""
 
 

@@ -6,6 +6,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
+from landtide.core import lucas
 from landtide.core.errors import InputError
 from landtide.core.legend import Crosswalk
 from landtide.core.tile import Tile
@@ -50,6 +51,7 @@ class Points:
 def load_points(uri: str, states: States, tiles: list[Tile], year: int) -> Points:
     """Read labelled points; ``year`` is that of points without a date.
 
+    Points of LUCAS that do not show one land cover on their pixel are left out.
     Raises InputError where the class column is missing, a class is unknown, or strata have no or several sizes.
     """
     systems = {tile.crs for tile in tiles}
@@ -57,18 +59,21 @@ def load_points(uri: str, states: States, tiles: list[Tile], year: int) -> Point
     frame = frame[~frame.geometry.is_empty & frame.geometry.notna()]
     if frame.crs is None:
         raise InputError(f"{uri} does not tell its coordinate system: store it with one, or give columns lon, lat")
+    if lucas.is_survey(frame):
+        frame, _ = lucas.sieve(frame)
     columns = {str(name).lower(): str(name) for name in frame.columns}
     column = _class_column(uri, columns, states.codes)
     stratum, sizes, strata = _strata(uri, frame, columns, column)
     place = frame.geometry
-    truth = states.of_text(_codes(frame[column], states.codes), f"{uri} column {column!r}: points")
+    texts = lucas.codes(frame, column) if column.lower() in lucas.LABELS else _codes(frame[column], states.codes)
+    truth = states.of_text(texts, f"{uri} column {column!r}: points")
     return Points(
         place.x.to_numpy(), place.y.to_numpy(), frame.crs.to_string(), truth, _years(frame, columns, year), stratum, sizes, strata
     )
 
 
 def _class_column(uri: str, columns: dict[str, str], codes: Crosswalk | None) -> str:
-    wanted = ("lc1", "lc1_18", *CLASS_COLUMNS) if codes is not None and codes.name == "lucas" else CLASS_COLUMNS
+    wanted = (*lucas.LABELS, "lc1_18", *CLASS_COLUMNS) if codes is not None and codes.name == "lucas" else CLASS_COLUMNS
     for name in wanted:
         if name in columns:
             return columns[name]
@@ -90,7 +95,7 @@ def _years(frame: gpd.GeoDataFrame, columns: dict[str, str], year: int) -> np.nd
         dated = next((columns[name] for name in DATE_COLUMNS if name in columns), None)
         if dated is None:
             return np.full(len(frame), year)
-        found = pd.to_datetime(frame[dated], errors="coerce", utc=True).dt.year
+        found = lucas.years(frame[dated])
     years: np.ndarray = found.fillna(year).to_numpy().astype(np.int64)
     return years
 

@@ -17,10 +17,12 @@ COORDINATES = (
     ("x", "y", None),
     ("lon", "lat", "EPSG:4326"),
     ("longitude", "latitude", "EPSG:4326"),
-    ("gps_long", "gps_lat", "EPSG:4326"),
     ("th_long", "th_lat", "EPSG:4326"),
+    ("point_long", "point_lat", "EPSG:4326"),
+    ("gps_long", "gps_lat", "EPSG:4326"),
 )
-"""Column pairs that hold a point's place in a CSV, and their CRS (None: told by the caller)."""
+"""Column pairs that hold a point's place in a CSV, and their CRS (None: told by the caller). LUCAS describes its theoretical points;
+its GPS columns tell where the surveyor stood, without a sign for the west."""
 
 
 def read_points(uri: str, crs: str | None = None) -> gpd.GeoDataFrame:

@@ -15,7 +15,7 @@ from landtide.retrieve.fetch import size_of
 from landtide.retrieve.legends import load_crosswalk, load_legend
 from landtide.retrieve.old_map import NoOverlapError, known_codes
 from landtide.retrieve.place import shows
-from landtide.retrieve.points import on_tile, point_codes, points_crosswalk, points_frame
+from landtide.retrieve.points import on_tile, point_codes, points_crosswalk, points_frame, points_note
 from landtide.retrieve.report import SizeTable, size_table
 from landtide.retrieve.search import Found, find, static_items
 
@@ -72,7 +72,7 @@ def check(study: Study) -> Checked:
         warnings += _check_map(study.old_map, crosswalk, tiles, "old map")
     _check_reference(study, legend, tiles, warnings)
     if study.points is not None:
-        _check_points(study.points, tiles)
+        _check_points(study.points, tiles, warnings)
         meaning = points_crosswalk(study.points, legend, tiles[0].crs)
         point_codes(study.points, points_frame(study.points, tiles[0].crs), meaning)
     return Checked(tuple(tiles), legend, crosswalk, mask, tuple(_planned(*key, one) for key, one in found.items()), tuple(warnings))
@@ -144,11 +144,13 @@ def _check_reference(study: Study, legend: Legend, tiles: list[Tile], warnings: 
     for uri in references:
         warnings += _check_map(OldMap(uri=uri, crosswalk=settings.crosswalk), crosswalk, tiles, "reference")
     if settings.points is not None:
-        _check_points(settings.points, tiles)
+        _check_points(settings.points, tiles, warnings)
 
 
-def _check_points(uri: str, tiles: list[Tile]) -> None:
-    """Raise InputError where none of a file's points lies inside the area."""
+def _check_points(uri: str, tiles: list[Tile], warnings: list[str]) -> None:
+    """Raise InputError where none of a file's points lies inside the area; note what the filters of LUCAS drop."""
+    note = points_note(uri, tiles[0].crs)
+    warnings += [note] if note and note not in warnings else []
     frame = points_frame(uri, tiles[0].crs)
     if not any(len(on_tile(frame, tile)) for tile in tiles):
         box = ", ".join(f"{value:.4f}" for value in frame.to_crs("EPSG:4326").total_bounds)

@@ -116,12 +116,12 @@ def known_codes(settings: OldMap, crosswalk: Crosswalk, tile: Tile) -> tuple[int
 
     Raises InputError where the map cannot be read, does not meet the tile, or holds a code in it that the crosswalk does not know.
     """
-    around = _codes_around(settings.uri, settings.layer, settings.column, tile)
+    around = _codes_around(settings.uri, settings.layer, settings.column, settings.year, tile)
     try:
         check_codes(crosswalk, around)
     except InputError:
         # Reading around the tile is quick and mostly enough; only an unknown code asks for the exact look, which takes a warp.
-        within = _codes_within(settings.uri, settings.layer, settings.column, tile)
+        within = _codes_within(settings.uri, settings.layer, settings.column, settings.year, tile)
         check_codes(crosswalk, within)
         return within
     return around
@@ -160,16 +160,16 @@ def _settings(study: Study) -> OldMap:
 
 
 @lru_cache(maxsize=256)
-def _codes_within(uri: str, layer: str | None, column: str | None, tile: Tile) -> tuple[int, ...]:
+def _codes_within(uri: str, layer: str | None, column: str | None, year: int | None, tile: Tile) -> tuple[int, ...]:
     """Return the codes on the tile's own pixels."""
-    return _distinct(codes for _, codes in windows_of(OldMap(uri=uri, layer=layer, column=column), tile))
+    return _distinct(codes for _, codes in windows_of(OldMap(uri=uri, layer=layer, column=column, year=year), tile))
 
 
 @lru_cache(maxsize=256)
-def _codes_around(uri: str, layer: str | None, column: str | None, tile: Tile) -> tuple[int, ...]:
+def _codes_around(uri: str, layer: str | None, column: str | None, year: int | None, tile: Tile) -> tuple[int, ...]:
     """Return the codes in the map's own pixels or polygons that meet the tile's box."""
     if is_vector(uri):
-        return _distinct([_polygons(uri, layer, column, tile)["code"].to_numpy()])
+        return _distinct([_polygons(uri, layer, column, year, tile)["code"].to_numpy()])
     crs, _ = _raster_extent(uri)
     _require_overlap(uri, *_raster_extent(uri), tile)
     with _readable(uri), open_raster(uri) as dataset:
@@ -273,7 +273,7 @@ def _degrees(box: Box) -> str:
 
 
 def _vector_windows(settings: OldMap, tile: Tile) -> Iterator[tuple[Window, np.ndarray]]:
-    shapes = _polygons(settings.uri, settings.layer, settings.column, tile)
+    shapes = _polygons(settings.uri, settings.layer, settings.column, settings.year, tile)
     index = shapes.sindex
     for window in tile.windows(WINDOW):
         part = tile.crop(window)
@@ -286,7 +286,7 @@ def _vector_windows(settings: OldMap, tile: Tile) -> Iterator[tuple[Window, np.n
 
 
 @lru_cache(maxsize=2)
-def _polygons(uri: str, layer: str | None, column: str | None, tile: Tile) -> gpd.GeoDataFrame:
+def _polygons(uri: str, layer: str | None, column: str | None, year: int | None, tile: Tile) -> gpd.GeoDataFrame:
     """Return the polygons that meet a tile, in its CRS, with their ``code`` as a whole number."""
     if not storage.exists(uri):
         raise InputError(f"old map {uri} does not exist: correct its path in the study file")
@@ -296,24 +296,37 @@ def _polygons(uri: str, layer: str | None, column: str | None, tile: Tile) -> gp
     crs, bounds = str(info["crs"]), info["bounds"]
     assert isinstance(bounds, tuple)
     _require_overlap(uri, crs, bounds, tile)
-    name = _code_column(uri, column, [str(field) for field in np.asarray(info["fields"]).tolist()])
+    name = _code_column(uri, column, [str(field) for field in np.asarray(info["fields"]).tolist()], year)
     box = transform_bounds(tile.crs, crs, *tile.bounds, densify_pts=21)
     frame = vector.read_polygons(uri, layer, bbox=box).to_crs(tile.crs)
     frame = frame[~frame.geometry.isna() & ~frame.geometry.is_empty]
     return gpd.GeoDataFrame({"code": _whole(frame[name], uri, name)}, geometry=frame.geometry.values, crs=tile.crs)
 
 
-def _code_column(uri: str, asked: str | None, fields: list[str]) -> str:
-    """Return the column that holds the code: the one asked for, else the first that looks like one."""
+def _code_column(uri: str, asked: str | None, fields: list[str], year: int | None) -> str:
+    """Return the column that holds the code: the one asked for, else the one that looks most like it.
+
+    Files of changes hold the codes of two years (``Code_12``, ``Code_18``): that of the map's year counts, else the later.
+    """
     if asked is not None:
         if asked not in fields:
             raise InputError(f"old map {uri} has no column {asked!r} (it has {', '.join(fields)}): correct old_map.column")
         return asked
     for pattern in CODE_COLUMNS:
-        for field in fields:
-            if re.fullmatch(pattern, field, re.IGNORECASE):
-                return field
+        found = {field: _year_of(field) for field in fields if re.fullmatch(pattern, field, re.IGNORECASE)}
+        if found:
+            of_year = [field for field, told in found.items() if year is not None and told == year]
+            return of_year[0] if of_year else max(found, key=lambda field: found[field])
     raise InputError(f"old map {uri} has no column that looks like a code (it has {', '.join(fields)}): name it in old_map.column")
+
+
+def _year_of(field: str) -> int:
+    """Return the year in a column's name, 0 where there is none: ``CODE_90`` is of 1990, ``CODE_06`` of 2006."""
+    digits = re.search(r"(\d{4}|\d{2})$", field)
+    if digits is None:
+        return 0
+    number = int(digits[0])
+    return number if number > 99 else number + (1900 if number > 80 else 2000)
 
 
 def _whole(values: "gpd.GeoSeries", uri: str, column: str) -> np.ndarray:

@@ -7,12 +7,13 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
+from landtide.core import lucas
 from landtide.core.errors import InputError
 from landtide.core.legend import Crosswalk, Legend, builtin_crosswalk, identity_crosswalk
 from landtide.core.tile import Tile
 from landtide.io.vector import read_points
 
-LABEL_COLUMNS = ("code", "class", "label", "lc1", "landcover_label", "land_cover", "lc", "class_id", "reference")
+LABEL_COLUMNS = ("code", "class", "label", "lc1", "survey_lc1", "landcover_label", "land_cover", "lc", "class_id", "reference")
 YEAR_COLUMNS = ("year", "survey_year")
 DATE_COLUMNS = ("date", "survey_date", "observation_date", "obs_date", "start_date")
 
@@ -42,13 +43,16 @@ class LabelledPoints:
     excluded: int
     """Points whose code the crosswalk knows but gives no class."""
 
+    dropped: dict[str, int]
+    """Points of the whole file that a filter dropped, by filter: LUCAS points that do not show one land cover on their pixel."""
+
 
 def labelled_points(uri: str, crosswalk: Crosswalk, tile: Tile) -> LabelledPoints:
     """Return the points of a file (Parquet, GeoPackage, GeoJSON, CSV) that lie on a tile.
 
     Raises InputError where the file cannot be read, has no column of classes, or holds a code that the crosswalk does not know.
     """
-    everywhere = points_frame(uri, tile.crs)
+    everywhere, dropped = _sieved(uri, tile.crs)
     frame = on_tile(everywhere, tile)
     label = np.array([crosswalk.labels[code] or 0 for code in point_codes(uri, everywhere, crosswalk)], np.uint8)[frame.index]
     kept = label > 0
@@ -62,6 +66,7 @@ def labelled_points(uri: str, crosswalk: Crosswalk, tile: Tile) -> LabelledPoint
         columns=pd.DataFrame(frame.drop(columns=frame.geometry.name)).loc[kept].reset_index(drop=True),
         outside=len(everywhere) - len(frame),
         excluded=int((~kept).sum()),
+        dropped=dropped,
     )
 
 
@@ -75,18 +80,37 @@ def on_tile(frame: gpd.GeoDataFrame, tile: Tile) -> gpd.GeoDataFrame:
 def points_crosswalk(uri: str, legend: Legend, crs: str) -> Crosswalk:
     """Return the crosswalk of training points: LUCAS's where their column is LUCAS's ``lc1``, else the legend's own codes."""
     column = _column(points_frame(uri, crs), LABEL_COLUMNS)
-    return builtin_crosswalk("lucas", legend) if column is not None and column.lower() == "lc1" else identity_crosswalk(legend)
+    return builtin_crosswalk("lucas", legend) if column is not None and column.lower() in lucas.LABELS else identity_crosswalk(legend)
 
 
 def points_frame(uri: str, crs: str) -> gpd.GeoDataFrame:
-    """Return the points of a file; ``crs`` is that of a table's columns x and y where it has no degrees."""
+    """Return the points of a file; ``crs`` is that of a table's columns x and y where it has no degrees.
+
+    Points of LUCAS that do not show one land cover on their pixel are left out.
+    """
+    return _sieved(uri, crs)[0]
+
+
+def points_note(uri: str, crs: str) -> str | None:
+    """Return what the filters of LUCAS did to a file, None where it is no LUCAS file or loses no point."""
+    frame, dropped = _sieved(uri, crs)
+    return f"points {uri}: {lucas.describe(len(frame), dropped)}" if any(dropped.values()) else None
+
+
+def _sieved(uri: str, crs: str) -> tuple[gpd.GeoDataFrame, dict[str, int]]:
+    """Return the points of a file that can be used, and how many each filter dropped."""
     frame = read_points(uri, crs)
     if frame.crs is None:
         raise InputError(f"points {uri} have no CRS: give the file one, or columns lon and lat")
     frame = frame[frame.geometry.notna() & ~frame.geometry.is_empty].reset_index(drop=True)
     if not len(frame):
         raise InputError(f"points {uri} hold no point")
-    return frame
+    if not lucas.is_survey(frame):
+        return frame, {}
+    kept, dropped = lucas.sieve(frame)
+    if not len(kept):
+        raise InputError(f"points {uri}: {lucas.describe(0, dropped)}. Choose a file with points observed in the field")
+    return kept, dropped
 
 
 def point_codes(uri: str, frame: gpd.GeoDataFrame, crosswalk: Crosswalk) -> list[str]:
@@ -94,7 +118,8 @@ def point_codes(uri: str, frame: gpd.GeoDataFrame, crosswalk: Crosswalk) -> list
     column = _column(frame, LABEL_COLUMNS)
     if column is None:
         raise InputError(f"points {uri} have no column of classes (they have {', '.join(map(str, frame.columns))}): name it `class`")
-    codes = [re.sub(r"\.0$", "", str(value).strip()) for value in frame[column]]
+    is_lucas = column.lower() in lucas.LABELS
+    codes = lucas.codes(frame, column) if is_lucas else [re.sub(r"\.0$", "", str(value).strip()) for value in frame[column]]
     unknown = sorted(set(codes) - set(crosswalk.labels))
     if unknown:
         raise InputError(
@@ -110,7 +135,7 @@ def _years(frame: gpd.GeoDataFrame) -> list[int | None]:
     if year is not None:
         found = pd.to_numeric(frame[year], errors="coerce")
     elif date is not None:
-        found = pd.to_datetime(frame[date], errors="coerce").dt.year
+        found = lucas.years(frame[date])
     else:
         return [None] * len(frame)
     return [None if pd.isna(value) else int(value) for value in found]
