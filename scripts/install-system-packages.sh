@@ -10,6 +10,10 @@ wanted=(
     "ca-certificates:/etc/ssl/certs/ca-certificates.crt"
     "libexpat1:/usr/lib/$(uname -m)-linux-gnu/libexpat.so.1" # GDAL in rasterio's wheel
     "chromium:chromium"                                      # tests of the web map
+    "slurmctld:/usr/sbin/slurmctld"                          # tests of workers as jobs, on a Slurm of their own
+    "slurmd:/usr/sbin/slurmd"
+    "slurm-client:sbatch"
+    "munge:munge"
     "fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf" # text in the browser's pictures
 )
 

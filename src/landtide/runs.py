@@ -19,7 +19,7 @@ from landtide.core.period import Period
 from landtide.core.study import Study
 from landtide.core.tile import Tile
 from landtide.io import manifest, storage
-from landtide.launch import progress, workers
+from landtide.launch import clusters, progress, workers
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -103,7 +103,8 @@ class Run:
 
     def pool(self) -> AbstractContextManager[workers.Pool]:
         compute = self.study.compute
-        return workers.open_pool(compute.workers, compute.threads, compute.memory)
+        where = clusters.cluster_of(self.study, self.folder.rsplit("/", 1)[-1])
+        return workers.open_pool(compute.workers, compute.threads, compute.memory, where)
 
     def key(self, step: str, tile: str, period: str, parameters: dict[str, Any], sources: list[str]) -> manifest.Key:
         """Return the name of an output of this run."""

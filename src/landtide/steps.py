@@ -195,6 +195,7 @@ def composite(run: Run, report: Report, retrieved: str) -> str:
                 settings=study.composite,
                 memory=study.compute.memory,
                 pool=pool,
+                slabs=1 if pool.local else pool.workers,
             )
             key = run.key("composite", name, str(year), settings, [manifest.source_of(item)])
             made[f"{name}/{year}"] = produce(run, report, key, build, study.composite.span(year), manifest.tile_of(item), [item])

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from landtide.core import units
 from landtide.core.bands import DEFAULT_BANDS, HLS_BANDS, SCL, band_id, is_reflectance
 from landtide.core.cluster import Hpc, Kubernetes
+from landtide.core.compute import Compute
 from landtide.core.errors import InputError
 from landtide.core.indices import Index, read_indices
 from landtide.core.period import Period, parse_duration
@@ -298,14 +299,6 @@ class Evaluate(Section):
     """Year of the reference and of points without a date; None = the last year of the study."""
 
 
-class Compute(Section):
-    """What a worker may use."""
-
-    memory: Memory = Field(4 * 2**30, validate_default=True)
-    workers: int = Field(2, ge=1)
-    threads: int = Field(1, ge=1)
-
-
 class Study(Section):
     """One study, with every path absolute."""
 
@@ -361,7 +354,7 @@ class Study(Section):
         if twice or not ids:
             raise ValueError(f"bands and indices must name each channel once, and at least one (twice: {', '.join(twice) or 'none'})")
         for index in self.index_list:
-            strange = [name for name in index.bands if not is_reflectance(name) and name not in ids]
+            strange = [name for name in index.bands if not is_reflectance(name) and name not in self.stored_bands]
             if strange:
                 raise ValueError(f"index {index.name}: {', '.join(strange)} is no band of Sentinel-2 and not among `bands`")
         return self

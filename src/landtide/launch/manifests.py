@@ -69,7 +69,7 @@ def _pytorchjob(spec: JobSpec) -> Manifest:
                 "replicas": spec.nodes,
                 "restartPolicy": "ExitCode",  # 128 and above (killed: evicted, out of memory) is tried again, 1 to 127 is our own verdict
                 # With workers alone the operator tells torchrun everything but this (training-operator, pytorch/envvar.go).
-                "template": _pod_template(spec, "pytorch", variables={"PET_NPROC_PER_NODE": str(spec.processes)}),
+                "template": pod_template(spec, "pytorch", variables={"PET_NPROC_PER_NODE": str(spec.processes)}),
             }
         },
     }
@@ -110,7 +110,7 @@ def _trainjob(spec: JobSpec) -> Manifest:
 
 def _job(spec: JobSpec) -> Manifest:
     """One pod; torchrun forms a group within it."""
-    template = _pod_template(spec, "main", restart="Never")
+    template = pod_template(spec, "main", restart="Never")
     program, *arguments = template["spec"]["containers"][0]["command"]
     if program == "torchrun":
         template["spec"]["containers"][0]["command"] = [program, "--standalone", f"--nproc-per-node={spec.processes}", *arguments]
@@ -144,7 +144,8 @@ def _owner_reference(owner: Owner) -> Manifest:
     }
 
 
-def _pod_template(spec: JobSpec, container: str, restart: str | None = None, variables: dict[str, str] | None = None) -> Manifest:
+def pod_template(spec: JobSpec, container: str, restart: str | None = None, variables: dict[str, str] | None = None) -> Manifest:
+    """Return the template of a pod that runs the job's command in one container."""
     pod: Manifest = {
         "automountServiceAccountToken": False,
         "serviceAccountName": spec.service_account,
