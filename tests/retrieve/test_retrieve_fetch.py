@@ -105,6 +105,35 @@ def test_pixels_that_contradict_the_metadata_refuse_the_item(tmp_path: Path):
     assert "radiometry contradicts itself" in report["set_aside"][0]["reason"]
 
 
+def test_a_series_whose_flags_are_wrong_is_mended_by_its_pixels_and_says_so(tmp_path: Path):
+    # Earth Search flags items as not corrected which are: their pixels tell, one by one
+    draw, corrected = np.random.default_rng(3), {1, 11}
+    for day in (1, 6, 11, 16):
+        dark = {name: draw.normal(level, 20, TILE.shape) for name, level in (("B02", 300), ("B04", 400), ("B08", 3500))}
+        arrays = {name: (array + (0 if day in corrected else 1000)).astype(np.uint16) for name, array in dark.items()}
+        path = write_item(
+            tmp_path,
+            f"S2A_31UFS_202205{day:02}_0_L2A",
+            f"2022-05-{day:02}T10:00:00Z",
+            {**arrays, "SCL": np.full(TILE.shape, 4, np.uint8)},
+            **{"earthsearch:boa_offset_applied": False, "s2:processing_baseline": "04.00"},
+        )
+        record = json.loads(path.read_text())
+        record["collection"] = "sentinel-2-l2a"
+        record["links"] = [{"rel": "via", "href": "https://earth-search.aws.element84.com/v1/collections/sentinel-2-l2a"}]
+        path.write_text(json.dumps(record))
+    study = make_study(
+        tmp_path, source={"catalog": str(write_collection(tmp_path))}, bands=["B02", "B04", "B08"], mask={"asset": "SCL"}, years=[2022]
+    )
+    features, report, _ = run_fetch(study, resolve_tiles(study)[0], 2022)
+    assert report["set_aside"] == []
+    offsets = {feature["id"]: feature["assets"]["B04"]["raster:offset"] for feature in features}
+    assert offsets == {f"S2A_31UFS_202205{day:02}_0_L2A": 0.0 if day in corrected else -0.1 for day in (1, 6, 11, 16)}
+    lines = {one["id"]: one["radiometry"][0] for one in report["acquisitions"]}
+    assert all("the pixels decide: absent" in lines[f"S2A_31UFS_202205{day:02}_0_L2A"] for day in corrected)
+    assert all("pixels agree" in lines[f"S2A_31UFS_202205{day:02}_0_L2A"] for day in (6, 16))
+
+
 def test_cloudy_harmonised_real_series_is_neither_shifted_nor_refused(shared: Path, tmp_path: Path):
     source = {"catalog": str(shared / "catalogs/l2a_scl_cube/collection.json"), "max_cloud": 100}
     study = make_study(

@@ -1,6 +1,7 @@
 """Scale and offset of every real item, and the traps among them."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pystac
@@ -78,8 +79,18 @@ def test_the_table_names_every_item_but_landsat(folder: Path):
     assert {path.name for path in folder.glob("*.json")} - named == {"odcstac_LC08_L2SP_028030_20200114_20200824_02_T1_SR.json"}
 
 
-def test_landsat_without_scale_is_refused_and_not_read_as_sentinel_2(folder: Path):
+def test_landsat_has_the_scale_of_its_own_level_2(folder: Path):
     item = read(next(folder.glob("odcstac_LC08*.json")))
+    told = decide(item, "red")
+    assert (told.scale, told.offset, told.testable) == (2.75e-5, -0.2, False)
+    # USGS guide: valid numbers 7273 to 43636 are reflectance 0 to 1
+    assert 7273 * told.scale + told.offset == pytest.approx(0, abs=1e-4)
+    assert 43636 * told.scale + told.offset == pytest.approx(1, abs=1e-4)
+
+
+def test_another_sensor_without_scale_is_refused_and_not_read_as_sentinel_2(folder: Path):
+    item = read(next(folder.glob("odcstac_LC08*.json")))
+    item.id = "scene"
     with pytest.raises(UnknownRadiometryError, match="no scale declared and not of Sentinel-2"):
         decide(item, "red")
 
@@ -99,6 +110,35 @@ def test_applied_false_is_uncertain_and_the_pixels_decide(folder: Path):
     assert settled is not None
     assert settled.offset == 0
     assert "the pixels decide" in line
+
+
+def test_applied_missing_in_the_corrected_collection_is_uncertain(folder: Path):
+    item = read(next(folder.glob("earthsearch_v1_l2a_S2A_13TDE*.json")))
+    del item.properties["earthsearch:boa_offset_applied"]
+    told = decide(item, "red")
+    assert (told.offset, told.certain) == (pytest.approx(-0.1), False)
+    assert "missing" in told.reason
+
+
+def test_the_flag_of_the_corrected_collection_says_nothing_about_collection_1(folder: Path):
+    item = read(next(folder.glob("earthsearch_v1_c1_S2A*.json")))
+    item.properties.pop("earthsearch:boa_offset_applied", None)
+    told = decide(item, "red")
+    assert (told.offset, told.certain) == (pytest.approx(-0.1), True)
+
+
+def test_dark_land_is_not_clipped_at_the_offset(folder: Path):
+    # the Planetary Computer's own recipe lifts numbers below 1000 to 1000, where land would meet no data
+    told = decide(read(next(folder.glob("pc_S2A_MSIL2A_20240823*.json"))), "B04")
+    assert 950 * told.scale + told.offset == pytest.approx(-0.005)
+
+
+def test_harmonised_numbers_that_say_so_have_no_offset():
+    # as exports of harmonised collections carry them: scale and offset declared, no baseline
+    item = pystac.Item("20220501", None, None, datetime(2022, 5, 1, tzinfo=UTC), {"constellation": "sentinel-2"})
+    item.add_asset("B04", pystac.Asset("B04.tif", extra_fields={"raster:scale": 1e-4, "raster:offset": 0}))
+    told = decide(item, "B04")
+    assert (told.scale, told.offset, told.certain) == (1e-4, 0.0, True)
 
 
 def test_applied_false_before_baseline_4_has_no_offset_whatever_is_declared(folder: Path):
@@ -145,3 +185,43 @@ def test_certain_metadata_against_the_pixels_refuse_the_item(offset: float, answ
 def test_undecided_pixels_leave_it_to_the_metadata():
     told = Radiometry(1e-4, -0.1, "declared")
     assert settle(told, Verdict("undecided", "cloud"))[0] == told
+
+
+def offset_by_the_providers_rule(record: dict) -> float:
+    """Return the offset of the red band by the table of the providers, read off the raw record, not by the code under test."""
+    properties, assets = record["properties"], record["assets"]
+    if "earthsearch:boa_offset_applied" in properties and record["collection"] == "sentinel-2-l2a":
+        return 0.0 if properties["earthsearch:boa_offset_applied"] else float("nan")
+    if "B04_10m" in assets:  # Copernicus Data Space
+        return float(assets["B04_10m"]["raster:offset"])
+    if "red" in assets:  # Earth Search, Collection 1
+        return float(assets["red"]["raster:bands"][0]["offset"])
+    return -0.1 if float(properties["s2:processing_baseline"]) >= 4 else 0.0  # Planetary Computer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "cdse_2020_N0500_featurecollection.json",
+        "cdse_2026_N0512_featurecollection.json",
+        "earthsearch_v1_sentinel-2-c1-l2a_10items.json",
+        "pc_13items_2020_jun_jul_35MNM.geojson",
+        "pc_9items_20200606_africa_strip.geojson",
+        "recorded_earthsearch_v1_search_paged.json",
+        "recorded_pc_datetime_search.json",
+    ],
+)
+def test_recorded_answers_of_each_provider_give_the_right_reflectance(shared: Path, answer: str):
+    told = json.loads((shared / "data/stac/responses" / answer).read_text())
+    pages = [page["response"] for page in told] if isinstance(told, list) else [told]
+    records = [record for page in pages if isinstance(page, dict) for record in page.get("features", [])]
+    checked = 0
+    for record in records:
+        key = next((key for key in ("red", "B04", "B04_10m") if key in record["assets"]), None)
+        if key is None or "l1c" in record["collection"] or "sentinel-2" not in record["collection"]:
+            continue
+        expected = offset_by_the_providers_rule(record)
+        decided = decide(pystac.Item.from_dict(record), key)
+        assert 1500 * decided.scale + decided.offset == pytest.approx(0.15 + expected), record["id"]
+        checked += 1
+    assert checked > 0

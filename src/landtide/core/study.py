@@ -114,9 +114,9 @@ class Source(Section):
     requests: Requests = Requests()
 
     @property
-    def is_hls(self) -> bool:
-        """Whether the API gives HLS: 30 m, six bands of two sensors, a bit mask."""
-        return self.api is not None and (self.collection or self.api).lower().startswith("hls")
+    def of_30_m(self) -> bool:
+        """Whether the API gives images of 30 m, HLS or Landsat: then all work is done on 30 m."""
+        return _kind(self.api, self.collection) is not None
 
     @model_validator(mode="after")
     def _one_of_three(self) -> "Source":
@@ -132,6 +132,20 @@ class Source(Section):
         return self
 
 
+DEFAULTS_30_M: dict[str, dict[str, Any]] = {
+    # Bit 2 of Fmask and bit 1 of qa_pixel already reach beyond the clouds.
+    "hls": {"bands": list(HLS_BANDS), "mask": {"asset": "Fmask", "bits": [1, 2, 3], "dilate": "0 m"}},
+    "landsat": {"bands": list(HLS_BANDS), "mask": {"asset": "qa_pixel", "bits": [0, 1, 2, 3, 4], "dilate": "0 m"}},
+}
+"""Bands and mask of the sensors of 30 m. qa_pixel: fill, dilated cloud, cirrus, cloud, shadow."""
+
+
+def _kind(api: Any, collection: Any) -> str | None:
+    """Return which sensor of 30 m an API's collection is of, None where it is of none."""
+    name = str(collection or api).lower() if api else ""
+    return next((kind for kind in DEFAULTS_30_M if name.startswith(kind)), None)
+
+
 class Mask(Section):
     """Which observations are dropped."""
 
@@ -139,19 +153,20 @@ class Mask(Section):
     drop: list[int] = [0, 1, 3, 8, 9, 10]
     """No data, saturated, cloud shadow, cloud (medium, high), cirrus; not 2 and 7 (they hit dark conifers and water) nor 11 (snow)."""
 
-    bits: list[Annotated[int, Field(ge=0, le=7)]] | None = None
-    """Of a bit mask such as HLS's Fmask (1 cloud, 2 beside cloud, 3 shadow, 4 snow, 5 water): a pixel with any of these bits is dropped.
-    In place of ``drop``."""
+    bits: list[Annotated[int, Field(ge=0, le=15)]] | None = None
+    """Of a bit mask such as HLS's Fmask (1 cloud, 2 beside cloud, 3 shadow, 4 snow, 5 water) or Landsat's qa_pixel, which has 16 bits:
+    a pixel with any of these bits is dropped. In place of ``drop``."""
 
     dilate: Length = Field(60.0, validate_default=True)
     """Cloud edges and shadows reach beyond what SCL marks; 60 m is three of its 20 m pixels."""
 
     @property
     def codes(self) -> list[int]:
-        """Codes that are dropped: ``drop``, or every byte with one of ``bits``."""
+        """Codes that are dropped: ``drop``, or every number of the mask with one of ``bits``."""
         if self.bits is None:
             return self.drop
-        return [code for code in range(256) if any(code >> bit & 1 for bit in self.bits)]
+        width = 16 if self.asset.lower().startswith("qa_") or max(self.bits, default=0) > 7 else 8
+        return [code for code in range(2**width) if any(code >> bit & 1 for bit in self.bits)]
 
     @model_validator(mode="after")
     def _bits_or_codes(self) -> "Mask":
@@ -330,12 +345,11 @@ class Study(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_hls(cls, record: Any) -> Any:
-        """Give the bands and the mask that HLS has, where they are not asked for. Its mask already reaches beyond the clouds (bit 2)."""
+    def _of_30_m(cls, record: Any) -> Any:
+        """Give the bands and the mask that HLS and Landsat have, where they are not asked for."""
         source = record.get("source") if isinstance(record, dict) else None
-        if isinstance(source, dict) and source.get("api") and str(source.get("collection") or source["api"]).lower().startswith("hls"):
-            return {"bands": list(HLS_BANDS), "mask": {"asset": "Fmask", "bits": [1, 2, 3], "dilate": "0 m"}, **record}
-        return record
+        kind = _kind(source.get("api"), source.get("collection")) if isinstance(source, dict) else None
+        return {**DEFAULTS_30_M[kind], **record} if kind is not None else record
 
     @model_validator(mode="after")
     def _consistent(self) -> "Study":

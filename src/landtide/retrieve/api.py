@@ -73,7 +73,7 @@ def search(api: str, collection: str | None, tile: Tile, interval: str, max_clou
         raise InputError(f"source.api {api} needs source.collection: only the providers known by name have a default")
     url = provider.url if provider else api
     wanted: tuple[tuple[str, str, Any], ...] = (("eo:cloud_cover", "lte", max_cloud),)
-    if provider and provider.tile_property and MGRS_NAME.fullmatch(tile.name):
+    if provider and provider.tile_property and all("sentinel-2" in name for name in names) and MGRS_NAME.fullmatch(tile.name):
         wanted += ((provider.tile_property, "eq", provider.tile_prefix + tile.name),)
     return _search(url, names, shapely.to_geojson(outline(tile)), interval, wanted)
 

@@ -59,7 +59,7 @@ def _opened_grid(item: pystac.Item, study: Study) -> Tile | None:
 
 def _resolution(study: Study) -> float:
     """Return the pixel of the grid that a study without a catalog of its own works on, in m."""
-    return hls.RESOLUTION if study.source.is_hls else RESOLUTION
+    return hls.RESOLUTION if study.source.of_30_m else RESOLUTION
 
 
 def _named(name: str, own: list[Tile], resolution: float) -> Tile:

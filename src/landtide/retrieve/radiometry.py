@@ -10,7 +10,7 @@ import pystac
 
 from landtide.core.bands import band_id, is_reflectance
 from landtide.core.errors import LandtideError
-from landtide.retrieve import hls, items
+from landtide.retrieve import hls, items, landsat
 from landtide.retrieve.offset_test import Verdict
 
 QUANTIFICATION = 1e-4
@@ -60,6 +60,9 @@ def decide(item: pystac.Item, key: str, *, tags: tuple[float, float] = (1.0, 0.0
         return Radiometry(1.0 if scale is None else scale, offset or 0.0, "no reflectance: values as declared", testable=False)
     if hls.sensor_of(item) is not None:
         return Radiometry(hls.SCALE if scale is None else scale, 0.0, "HLS v2: scale 1e-4, no offset in either sensor", testable=False)
+    if landsat.is_level2(item):
+        told = (landsat.SCALE if scale is None else scale, landsat.OFFSET if offset is None else offset)
+        return Radiometry(*told, "Landsat Collection 2: scale 2.75e-5, offset -0.2", testable=False)
     if scale is None:
         scale = _usual_scale(item, key, dtype or items.packing(item.assets[key]).get("data_type"))
     if not items.is_sentinel2(item) and offset is not None:
