@@ -17,11 +17,12 @@ CODE := src pipelines components tests benchmarks scripts
 # For `make images` and `make push`: see scripts/build-images.sh for BASE, FIND_LINKS, MOUNTS and the rest.
 REGISTRY ?=
 
-.PHONY: help setup demo demo-run test test-slow check compile compile-check images push manifests manifests-check helm-lint validate bench clean
+.PHONY: help setup demo demo-run submit schedule test test-slow check compile compile-check images push manifests manifests-check helm-lint validate bench clean
 
 help:
 	@echo "make setup          .venv with everything, and the system packages"
 	@echo "make demo           a synthetic world from images to maps (WORKSPACE=s3: by way of an S3 server)"
+	@echo "make submit STUDY=study.yaml     have Kubeflow Pipelines make the maps (make schedule STUDY=... CRON='0 3 1 * *': regularly)"
 	@echo "make test           the tests, offline (test-slow: those that take minutes, in containers)"
 	@echo "make check          format, lint, types, import rules, compiled pipelines"
 	@echo "make compile        write pipelines/compiled/*.yaml"
@@ -56,6 +57,13 @@ endif
 demo-run:
 	$(BIN)/landtide run work/demo/study.yaml $(DEMO_ARGS)
 	$(if $(DEMO_SAVE),$(BIN)/landtide view work/demo/study.yaml $(DEMO_ARGS) --save $(DEMO_SAVE))
+
+# Kubeflow's API: kubernetes.api of the study, else found; SUBMIT_ARGS such as --token-file FILE.
+submit: setup
+	$(BIN)/landtide submit $(STUDY) $(SUBMIT_ARGS)
+
+schedule: setup
+	$(BIN)/landtide schedule $(STUDY) --cron "$(CRON)" $(SUBMIT_ARGS)
 
 test: setup
 	$(BIN)/python -m pytest -m "not slow and not network and not cluster and not gpu" $(PYTEST_ARGS)

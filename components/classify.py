@@ -6,10 +6,10 @@ from components import images
 
 
 @dsl.component(base_image=images.TRAIN, install_kfp_package=False)
-def classify(study: str, order: str) -> str:
+def classify(order: str) -> str:
     """Return the maps' manifests as JSON: ``tile/year`` -> URI."""
     import json
 
     from landtide import steps
 
-    return steps.classify(study, **json.loads(order))
+    return steps.classify(**json.loads(order))

@@ -6,8 +6,10 @@ from components import images
 
 
 @dsl.component(base_image=images.STEPS, install_kfp_package=False)
-def composite(study: str, retrieved: str) -> str:
+def composite(order: str, retrieved: str) -> str:
     """Return the cubes' manifests as JSON: ``tile/year`` -> URI."""
+    import json
+
     from landtide import steps
 
-    return steps.composite(study, retrieved)
+    return steps.composite(json.loads(order)["study_uri"], retrieved)

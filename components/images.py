@@ -1,9 +1,9 @@
-"""The two images that components run in."""
+"""The two images that components run in; `landtide.launch.images` says how the environment overrides them where a pipeline is compiled."""
 
-import landtide
+from landtide.launch import images
 
-STEPS = f"landtide-steps:{landtide.__version__}"
+STEPS = images.reference("landtide-steps")
 """kfp and the geographic libraries."""
 
-TRAIN = f"landtide-train:{landtide.__version__}"
+TRAIN = images.reference("landtide-train")
 """The same plus torch and torchx: whatever trains or applies a model."""

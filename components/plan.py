@@ -1,4 +1,4 @@
-"""Divide the area into shards of tiles."""
+"""Open the run, and divide the area into shards of tiles."""
 
 from kfp import dsl
 
@@ -6,8 +6,13 @@ from components import images
 
 
 @dsl.component(base_image=images.STEPS, install_kfp_package=False)
-def plan(study: str) -> list[str]:
-    """Return the shards, each a list of tile names separated by spaces."""
+def plan(study: str, job: str, run: dsl.OutputPath(str)) -> list[str]:  # type: ignore[valid-type]
+    """Return the shards, each as JSON: ``study_uri`` and ``shard``, tile names separated by spaces; the study of the run is `run`."""
+    import json
+    from pathlib import Path
+
     from landtide import steps
 
-    return steps.plan_shards(study)
+    uri = steps.open_run(study, job)
+    Path(run).write_text(uri, encoding="utf-8")
+    return [json.dumps({"study_uri": uri, "shard": shard}) for shard in steps.plan_shards(uri)]

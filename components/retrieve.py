@@ -6,8 +6,10 @@ from components import images
 
 
 @dsl.component(base_image=images.STEPS, install_kfp_package=False)
-def retrieve(study: str, shard: str) -> str:
+def retrieve(order: str) -> str:
     """Return the manifests as JSON: ``tile/year`` and ``tile/old_map`` -> URI."""
+    import json
+
     from landtide import steps
 
-    return steps.retrieve(study, shard)
+    return steps.retrieve(**json.loads(order))

@@ -1,4 +1,4 @@
-"""``python -m pipelines update {compile | local}``: compile the pipelines, or run one on this machine."""
+"""``python -m pipelines update {compile | local | submit | schedule ...}``: compile the pipelines, run one here or on Kubeflow."""
 
 import argparse
 import io
@@ -13,12 +13,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
-from kfp import compiler, local
+from kfp import compiler, dsl, local
 from kfp.dsl.graph_component import GraphComponent
 
+from components.placement import Placement, placing
 from landtide import cli
-from landtide.io import storage
+from landtide.core.study import Study
 from landtide.launch import driver, processes, progress
+from pipelines import remote
 from pipelines.update import update, update_single
 
 COMPILED = Path(__file__).parent / "compiled"
@@ -36,14 +38,22 @@ def main() -> int:
     to_execute = commands.add_parser("execute", help="run a resolved study in this process; what `local` starts")
     to_execute.add_argument("study", help="URI of the resolved study")
     to_execute.add_argument("--folder", type=Path, required=True, help="local folder for KFP's log and artifacts")
+    remote.add_commands(commands)
     arguments, rest = parser.parse_known_args()
     match arguments.command:
         case "local":
             return cli.main(["run", *rest])
         case "compile":
             return compile_all(check=arguments.check)
-        case _:
+        case "execute":
             return execute(arguments.study, arguments.folder)
+        case _:
+            return remote.run(arguments, remote.compiler(pipeline_of, compiled))
+
+
+def pipeline_of(study: Study) -> GraphComponent:
+    """Return the pipeline that makes a study's maps."""
+    return PIPELINES["update" if study.model.two_stage else "update-single"]
 
 
 def compile_all(*, check: bool) -> int:
@@ -61,11 +71,12 @@ def compile_all(*, check: bool) -> int:
     return status
 
 
-def compiled(pipeline: GraphComponent) -> str:
-    """Return a pipeline in the form that Kubeflow Pipelines reads."""
-    with tempfile.TemporaryDirectory() as folder:
+def compiled(pipeline: GraphComponent, placement: Placement | None = None) -> str:
+    """Return a pipeline in the form that Kubeflow Pipelines reads, with what its tasks get on a cluster."""
+    with tempfile.TemporaryDirectory() as folder, placing(placement or Placement()):
         path = Path(folder, "pipeline.yaml")
-        compiler.Compiler().compile(pipeline, str(path))
+        placed = dsl.pipeline(name=pipeline.name, description=pipeline.description)(pipeline.pipeline_func)
+        compiler.Compiler().compile(placed, str(path))
         return path.read_text()
 
 
@@ -77,24 +88,26 @@ def _without_version(text: str) -> str:
 def execute(study_uri: str, folder: Path) -> int:
     """Run the pipeline of a resolved study in this process: events to stdout, all else into the log; return the exit status."""
     processes.end_with_parent()
-    pipeline = _one_at_a_time(PIPELINES["update" if driver.read_run(study_uri).model.two_stage else "update-single"])
+    pipeline = _for_one_machine(pipeline_of(driver.read_run(study_uri)))
     warnings.filterwarnings("ignore", message=".*non-Python base image.*")  # our images have Python; kfp looks at the name alone
     with (folder / driver.LOG).open("w") as log, redirect_stdout(_Log(log, sys.stdout)) as stream, redirect_stderr(stream):
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "kfp"), enable_caching=False)
         try:
-            published = pipeline(study=study_uri).outputs["Output"]
+            pipeline(study=study_uri)
         except RuntimeError:  # all that kfp tells of a failed task; the step itself has left error.json
             traceback.print_exc(file=log)
             return 1
-    storage.write_json(str(folder / driver.RESULT), {"published": published})
     return 0
 
 
-def _one_at_a_time(pipeline: GraphComponent) -> GraphComponent:
-    """Let loops do one shard after the other: a shard's own workers fill the machine."""
-    for task in pipeline.component_spec.implementation.graph.root.dag.tasks.values():
-        if task.HasField("parameter_iterator"):
-            task.iterator_policy.parallelism_limit = 1
+def _for_one_machine(pipeline: GraphComponent) -> GraphComponent:
+    """Let loops do one shard after the other, whose own workers fill the machine; and try nothing again: a person waits and can do so."""
+    spec = pipeline.component_spec.implementation.graph
+    for dag in [spec.root.dag, *(component.dag for component in spec.components.values())]:
+        for task in dag.tasks.values():
+            task.ClearField("retry_policy")
+            if task.HasField("parameter_iterator"):
+                task.iterator_policy.parallelism_limit = 1
     return pipeline
 
 

@@ -14,6 +14,7 @@ from landtide import cli
 from landtide.core.errors import InputError
 
 FAKES = Path(__file__).parent / "fakes"
+PATH = os.pathsep.join(filter(None, [str(FAKES), os.environ.get("PYTHONPATH")]))
 STUDY = """
 name: fake
 area: {catalog-extent: true}
@@ -31,7 +32,7 @@ def study(tmp_path: Path) -> Path:
 
 
 def landtide_with_fake_steps(*words: str, fake: str = "") -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(FAKES), "FAKE_STEP": fake, "COLUMNS": "200"}
+    environment = {**os.environ, "PYTHONPATH": PATH, "FAKE_STEP": fake, "COLUMNS": "200"}
     return subprocess.run([sys.executable, "-m", "landtide.cli", *words], env=environment, capture_output=True, text=True)
 
 

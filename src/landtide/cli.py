@@ -20,12 +20,13 @@ from rich.console import Console
 from rich.table import Table
 
 import landtide
+from landtide.core.cron import six_fields
 from landtide.core.errors import InputError, LandtideError
-from landtide.core.study import Study, parse_study
+from landtide.core.study import Study, parse_study, settle
 from landtide.core.units import format_bytes
 from landtide.io import storage
 from landtide.launch import doctor as checkup
-from landtide.launch import driver, processes, progress, site
+from landtide.launch import driver, jobspec, manifests, processes, progress, site, submission
 
 app = typer.Typer(
     add_completion=False,
@@ -42,6 +43,8 @@ Memory = Annotated[str | None, typer.Option(help="what a process may use, such a
 Tiles = Annotated[list[str] | None, typer.Option("--tile", help="only this tile; may be repeated")]
 Years = Annotated[list[int] | None, typer.Option("--year", help="only this year; may be repeated")]
 Force = Annotated[bool, typer.Option("--force", help="do again what is done")]
+
+TokenFile = Annotated[str | None, typer.Option(help="file with the token of Kubeflow Pipelines' API", envvar="LANDTIDE_KFP_TOKEN_FILE")]
 
 STEPS = {
     "retrieve": ("retrieve", "old_map"),
@@ -139,7 +142,6 @@ def plan(study_file: StudyFile, workspace: Workspace = None, settings: Settings 
         table.add_row(*row)
     console.print(table)
     hours, compute = sum(made.seconds.values()) / 3600, study.compute
-    assert made.rate is not None
     untold = sum(one.assets_without_size for one in made.checked.planned)
     if untold:
         console.print(f"[yellow]note[/yellow] {untold} assets do not tell their size: the GB are a lower bound")
@@ -148,28 +150,125 @@ def plan(study_file: StudyFile, workspace: Workspace = None, settings: Settings 
     console.print(
         f"Left out      {cloudy} images above source.max_cloud {study.source.max_cloud:g} %, {sum(aside.values())} for other reasons"
     )
-    threads, cores = compute.workers * compute.threads, hours * made.rate.cpu
     console.print(
-        f"Compositing   {hours:.2g} h on this machine with {threads} threads, {cores:.2g} core-hours (measured just now; "
-        f"the median tile and year takes {statistics.median(made.seconds.values()) / 60:.2g} min)"
+        f"Compositing   {hours:.2g} h on this machine with {compute.workers * compute.threads} threads, {hours * made.cpu:.2g} core-hours "
+        f"(measured on {compute.workers * compute.threads} threads just now; the median tile and year takes "
+        f"{statistics.median(made.seconds.values()) / 60:.2g} min)"
     )
     console.print(f"Peak memory   {format_bytes(made.peak)} of {format_bytes(compute.memory)} that a process may use, while compositing")
     console.print(f"Workspace     {format_bytes(made.cubes)} of composites before packing; remote images are cached beside them")
 
 
 @app.command()
-def run(study_file: StudyFile, workspace: Workspace = None, settings: Settings = None, memory: Memory = None, force: Force = False) -> None:
-    """Make the maps: the whole pipeline on this machine."""
+def run(
+    study_file: StudyFile, workspace: Workspace = None, settings: Settings = None, memory: Memory = None, force: Force = False
+) -> int | None:
+    """Make the maps: the whole pipeline, where the study's `runner` says."""
     study = read_study(study_file, workspace, _with_memory(settings, memory))
-    steps = _steps(study)
-    checked = steps.check(study)
-    for warning in checked.warnings:
-        console.print(f"[yellow]note[/yellow] {warning}")
-    options = driver.Options(force=tuple(itertools.chain(*STEPS.values())) if force else ())
-    study_uri = driver.new_run(study, options, steps.forecast(study, checked).record)
+    if study.runner == "kubernetes":
+        return submit(study_file, workspace, settings, memory, force)
+    _check(study)
+    study_uri = driver.new_run(study, _options(force))
     with progress.Display(console) as display:
         published = driver.execute(study, study_uri, display.show)
     _tell_result(published, _view_command(study_file, workspace, settings))
+    return None
+
+
+def _check(study: Study) -> None:
+    """Look at everything that can be wrong, and print what is worth a note."""
+    for warning in _steps(study).check(study).warnings:
+        console.print(f"[yellow]note[/yellow] {warning}")
+
+
+def _options(force: bool) -> driver.Options:
+    return driver.Options(force=tuple(itertools.chain(*STEPS.values())) if force else ())
+
+
+@app.command()
+def submit(
+    study_file: StudyFile,
+    workspace: Workspace = None,
+    settings: Settings = None,
+    memory: Memory = None,
+    force: Force = False,
+    again: Annotated[bool, typer.Option("--again", help="although a run of the same study is under way")] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="follow the run to its end")] = True,
+    token_file: TokenFile = None,
+) -> int:
+    """Have Kubeflow Pipelines make the maps, and follow the run; the exit status is the run's."""
+    study, order = _order(study_file, workspace, _with_memory(settings, memory), force)
+    words = ["submit", order, *(["--again"] if again else []), *([] if wait else ["--no-wait"])]
+    with progress.Display(console) as display:
+        answer = submission.ask(study, words, display.show, token_file=token_file)
+    console.print(f"Run {answer['id']}  {answer['url']}")
+    if not wait:
+        return 0
+    if answer["state"] == "SUCCEEDED":
+        _tell_result(driver.published(study), _view_command(study_file, workspace, settings))
+        return 0
+    line, status = submission.failure_of(study, answer["id"]) or (answer["message"] or f"the run ended as {answer['state']}", 1)
+    _say(line)
+    return status
+
+
+@app.command()
+def schedule(
+    study_file: StudyFile,
+    cron: Annotated[str, typer.Option(help="when: minute, hour, day of month, month, day of week, such as '0 3 1 * *'")],
+    workspace: Workspace = None,
+    settings: Settings = None,
+    memory: Memory = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Leave a recurring run behind, one a study: scheduling again takes its place. Missed times are not made up for."""
+    fields = six_fields(cron)
+    study, order = _order(study_file, workspace, _with_memory(settings, memory), force=False)
+    if isinstance(study.years, list):
+        console.print(
+            "[yellow]note[/yellow] years is a list: runs after the first find their maps made; `years: {from: 2018}` follows the calendar"
+        )
+    answer = submission.ask(study, ["schedule", order, "--cron", fields], lambda event: None, token_file=token_file)
+    replaced = ", in place of the one before" if answer["replaced"] else ""
+    console.print(f"Recurring run {answer['name']} ({answer['id']}) at {fields!r}, in Kubeflow's time zone{replaced}")
+
+
+@app.command()
+def unschedule(study_file: StudyFile, workspace: Workspace = None, settings: Settings = None, token_file: TokenFile = None) -> None:
+    """Delete the recurring run of a study; runs that are under way go on."""
+    study, order = _order(study_file, workspace, settings, force=False, check=False)
+    answer = submission.ask(study, ["unschedule", order], lambda event: None, token_file=token_file)
+    console.print(f"Deleted {answer['deleted']} recurring run{'s' if answer['deleted'] != 1 else ''} {answer['name']}")
+
+
+@app.command()
+def runs(study_file: StudyFile, workspace: Workspace = None, settings: Settings = None, token_file: TokenFile = None) -> None:
+    """List the recurring runs and the latest runs on Kubeflow Pipelines."""
+    study, order = _order(study_file, workspace, settings, force=False, check=False)
+    answer = submission.ask(study, ["runs", order], lambda event: None, token_file=token_file)
+    for name, columns in {"recurring": ("name", "cron", "status", "id"), "runs": ("name", "state", "created", "ended", "id")}.items():
+        table = Table(*columns, title={"recurring": "Recurring runs", "runs": "Runs"}[name])
+        for row in answer[name]:
+            table.add_row(*(str(row[column]) for column in columns))
+        console.print(table)
+
+
+@app.command()
+def job(study_file: StudyFile, workspace: Workspace = None, settings: Settings = None) -> None:
+    """Print the Kubernetes objects of the study's final training, as `train.backend` makes them; nothing is started."""
+    study = read_study(study_file, workspace, settings)
+    spec_uri = storage.join(study.workspace, study.name, "spec.json")
+    made = jobspec.training_job(study, stage="final", run_id="preview", digest="", spec_uri=spec_uri, grouped=study.model.two_stage)
+    console.print(yaml.safe_dump_all(manifests.render(made), sort_keys=False), markup=False, end="")
+
+
+def _order(file: str, workspace: str | None, settings: list[str] | None, force: bool, *, check: bool = True) -> tuple[Study, str]:
+    """Read a study for a run elsewhere, check it, and write what the run starts from; return the study and the URI."""
+    study = read_study(file, workspace, settings, open_years=True)
+    submission.check_reachable(study)
+    if check:
+        _check(settle(study, date.today()))
+    return study, driver.new_order(study, _options(force))
 
 
 def _tell_result(published: str, view: str) -> None:
@@ -189,8 +288,8 @@ def _view_command(study_file: str, workspace: str | None, settings: list[str] | 
     return " ".join([*words, *(f"--set {setting}" for setting in settings or [])])
 
 
-def read_study(file: str, workspace: str | None = None, settings: list[str] | None = None) -> Study:
-    """Read a study file. Raises InputError where it is missing or wrong."""
+def read_study(file: str, workspace: str | None = None, settings: list[str] | None = None, *, open_years: bool = False) -> Study:
+    """Read a study file; ``years: {from: ...}`` may stay open. Raises InputError where it is missing or wrong."""
     overrides = dict(_setting(text) for text in settings or [])
     if workspace is not None:
         overrides["workspace"] = workspace if "://" in workspace else str(Path(workspace).absolute())
@@ -201,7 +300,7 @@ def read_study(file: str, workspace: str | None = None, settings: list[str] | No
         raise InputError(f"study file {file} does not exist; `landtide init FOLDER` writes one to start from") from error
     except IsADirectoryError as error:
         raise InputError(f"study file {file} is a folder: name the YAML file in it") from error
-    return parse_study(text, storage.parent(uri), date.today(), overrides)
+    return parse_study(text, storage.parent(uri), None if open_years else date.today(), overrides)
 
 
 def _with_memory(settings: list[str] | None, memory: str | None) -> list[str]:
@@ -261,9 +360,9 @@ for _name, _summary in {
 def _run_step(name: str, study: Study, options: driver.Options) -> None:
     """Do the steps up to one in this process."""
     steps = _steps(study)
-    planned = steps.forecast(study, steps.check(study)).record
+    steps.check(study)
     logging.getLogger("landtide.steps").setLevel(logging.CRITICAL)  # `main` prints the error of a step
-    study_uri, mark = driver.new_run(study, options, planned), secrets.token_hex(8)
+    study_uri, mark = driver.new_run(study, options), secrets.token_hex(8)
     os.environ[processes.MARK] = mark
     with progress.Display(console) as display:
         events = progress.EventHandler(display)

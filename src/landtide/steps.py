@@ -8,7 +8,8 @@ import functools
 import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pystac
 
@@ -18,8 +19,7 @@ from landtide.core.period import Period
 from landtide.core.study import Study
 from landtide.core.tile import Tile
 from landtide.io import manifest, storage
-from landtide.launch import remote
-from landtide.launch.driver import PLAN
+from landtide.launch import driver, remote
 from landtide.runs import (
     Report,
     Run,
@@ -32,9 +32,6 @@ from landtide.runs import (
     produce,
     step_of,
 )
-
-if TYPE_CHECKING:
-    from landtide.planning import Plan
 
 log = logging.getLogger(__name__)
 
@@ -72,18 +69,76 @@ def check(study: Study, *, writable: bool = True) -> retrieving.Checked:
     return checked
 
 
-def plan(study: Study) -> "Plan":
-    """Say what a study will need, from its catalog and from a short job that is measured now; see `landtide.planning`."""
-    from landtide import planning
+@dataclass(frozen=True)
+class Plan:
+    """What a study will need, told before anything runs."""
 
-    return planning.measured(study, check(study, writable=False))
+    checked: retrieving.Checked
+    seconds: dict[tuple[str, int], float]
+    """Of compositing a tile and year on this machine."""
+
+    cpu: float
+    """CPU seconds a second of it."""
+
+    peak: int
+    """Bytes of the largest process while compositing."""
+
+    cubes: int
+    """Bytes of all cubes before they are packed; packed they take about 60 %."""
 
 
-def forecast(study: Study, checked: retrieving.Checked) -> "Plan":
-    """Say what a study will need by what is known already; see `landtide.planning`."""
-    from landtide import planning
+def plan(study: Study) -> Plan:
+    """Say what a study will need, from its catalog and from a short job that is measured now. Nothing is written.
 
-    return planning.forecast(study, checked)
+    Raises InputError with the first thing that is wrong with the study.
+    """
+    from tempfile import TemporaryDirectory
+
+    from landtide import composite as compositing
+    from landtide.launch.workers import open_pool
+
+    checked, compute = check(study, writable=False), study.compute
+    tiles = {tile.name: tile for tile in checked.tiles}
+    channels = len(study.band_ids) + len(study.index_list)
+    with TemporaryDirectory(prefix="landtide-plan-") as folder, open_pool(compute.workers, compute.threads, compute.memory) as pool:
+        rate = compositing.measure(Path(folder), study.band_ids, study.composite, compute.memory, pool)
+    seconds, peak, cubes = {}, 0, 0
+    for one in checked.planned:
+        tile, threads = tiles[one.tile], compute.workers * compute.threads
+        pixels = tile.shape[0] * tile.shape[1]
+        seconds[one.tile, one.year] = pixels * one.images * len(study.band_ids) / rate.samples
+        needed = compositing.peak_memory(
+            tile,
+            one.year,
+            one.images,
+            bands=study.band_ids,
+            channels=channels,
+            settings=study.composite,
+            memory=compute.memory,
+            threads=threads,
+        )
+        peak = max(peak, needed)
+        cubes += pixels * study.composite.steps(one.year) * (2 * len(study.channels) + 1)
+    return Plan(checked, seconds, rate.cpu, peak, cubes)
+
+
+def open_run(study_uri: str, job: str) -> str:
+    """Return the URI of the study of a run; an order is settled, checked and opened under the name of the pipeline's run."""
+    opened = driver.open_run(study_uri, job)
+    if opened != study_uri:
+        _check_run(opened)
+    return opened
+
+
+@step_of("check")
+def _check_run(run: Run, report: Report) -> None:
+    """Look at everything that can be wrong where the run is: what the user's machine sees may not be what a pod sees."""
+    report.note = f"{len(check(run.study).tiles)} tiles"
+
+
+def clean_up(study_uri: str, job: str) -> list[str]:
+    """Delete what a run has left running on a cluster; return what it was."""
+    return remote.clean_up(driver.read_run(study_uri), driver.run_id(study_uri, job))
 
 
 @step_of("plan")
@@ -376,9 +431,8 @@ def publish(
         samples={"old map": manifest.read(samples)} | ({"stable": manifest.read(stable)} if stable else {}),
         models=({"preliminary": manifest.read(preliminary)} if preliminary else {}) | {"final": manifest.read(model)},
         evaluation=manifest.read(evaluation),
-        plan=_plan_of(run),
     )
-    folder = storage.join(run.study.workspace, run.study.name, "published")
+    folder = driver.published(run.study)
     if "publish" not in run.force and publishing.published_id(folder) == publishing.published_content(made):
         report.found += 1
     else:
@@ -387,14 +441,6 @@ def publish(
         report.made += 1
     report.note = folder
     return folder, storage.read_text(storage.join(folder, "report.html"))
-
-
-def _plan_of(run: Run) -> dict[str, Any] | None:
-    """Return what was planned when the run began, None where nothing was."""
-    try:
-        return dict(storage.read_json(storage.join(run.folder, PLAN)))
-    except FileNotFoundError:
-        return None
 
 
 def _map_tile(

@@ -19,13 +19,19 @@ def _call(name, study_uri, **inputs):
     """Write the call down, tell of it, and misbehave where the test asks for it."""
     progress.log_events()
     progress.tell(progress.Event(name, "started"))
-    folder = Path(study_uri).parent
-    with (folder / "calls.jsonl").open("a") as file:
-        file.write(json.dumps({"step": name, **inputs}) + "\n")
+    folder = _note(name, study_uri, **inputs)
     step, _, what = os.environ.get("FAKE_STEP", "").partition(":")
     if step == name:
         {"fail": _fail, "die": _die, "crash": _crash, "hang": _hang}[what](folder)
     progress.tell(progress.Event(name, "done", inputs.get("shard"), 0.1, {"images": 2}))
+
+
+def _note(name, study_uri, **inputs):
+    """Write a call down; return the run's folder."""
+    folder = Path(study_uri).parent
+    with (folder / "calls.jsonl").open("a") as file:
+        file.write(json.dumps({"step": name, **inputs}) + "\n")
+    return folder
 
 
 def _fail(folder):
@@ -55,8 +61,14 @@ def check(study):
     return SimpleNamespace(warnings=["the catalog has no SCL"])
 
 
-def forecast(study, checked):
-    return SimpleNamespace(record={"rows": [], "peak_memory": 0})
+def open_run(study_uri, job):
+    _note("open", study_uri, job=job)
+    return study_uri
+
+
+def clean_up(study_uri, job):
+    _note("clean up", study_uri, job=job)
+    return []
 
 
 def plan_shards(study_uri):

@@ -17,6 +17,7 @@ from landtide.io import storage
 from landtide.launch import driver
 
 FAKES = Path(__file__).parents[1] / "fakes"
+PATH = os.pathsep.join(filter(None, [str(FAKES), os.environ.get("PYTHONPATH")]))
 STUDY = """
 name: fake
 area: {{catalog-extent: true}}
@@ -32,7 +33,7 @@ MAPS = [shard.replace("cube", "map") for shard in CUBES]
 
 @pytest.fixture
 def faked(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    monkeypatch.setenv("PYTHONPATH", str(FAKES))
+    monkeypatch.setenv("PYTHONPATH", PATH)
     return monkeypatch
 
 
@@ -72,9 +73,10 @@ def test_two_stages_run_in_order_and_hand_on_their_results(tmp_path: Path, faked
     assert published == str(tmp_path / "fake" / "published")
     calls = calls_of(run)
     assert [call["step"] for call in calls] == [
-        "plan", "retrieve", "composite", "retrieve", "composite", "extract", "train preliminary", "candidates", "stable",
-        "train final", "classify", "classify", "evaluate", "publish",
+        "open", "plan", "retrieve", "composite", "retrieve", "composite", "extract", "train preliminary", "candidates", "stable",
+        "train final", "classify", "classify", "evaluate", "publish", "clean up",
     ]  # fmt: skip
+    assert calls[0]["job"] == calls[-1]["job"], "what is cleaned up is what was opened"
     by_step = {call["step"]: call for call in calls}
     assert by_step["extract"]["cubes"] == CUBES
     assert by_step["train preliminary"]["samples"] == "samples-polygon"
@@ -119,7 +121,7 @@ def test_a_failing_step_gives_its_own_line_and_status(tmp_path: Path, faked: pyt
     assert failure.value.exit_status == 2
     assert failure.value.log_uri == str(Path(uri).parent / "kfp.log")
     assert "Traceback" in Path(failure.value.log_uri).read_text()
-    assert calls_of(Path(uri).parent)[-1]["step"] == "extract", "nothing runs after the failed step"
+    assert [call["step"] for call in calls_of(Path(uri).parent)[-2:]] == ["extract", "clean up"], "nothing else runs after the failed step"
 
 
 @pytest.mark.parametrize("way", ["die", "crash"])
@@ -129,6 +131,19 @@ def test_a_step_that_dies_without_a_word_is_named(tmp_path: Path, faked: pytest.
     with pytest.raises(driver.StepFailedError, match="composite ended without a message") as failure:
         driver.execute(study, driver.new_run(study), lambda event: None)
     assert failure.value.exit_status == 1
+
+
+def test_an_order_is_opened_as_a_run_by_the_calendar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = STUDY.format(workspace=tmp_path, model="svm").replace("years: [2020]", "years: {from: 2019}")
+    order = driver.new_order(parse_study(text, str(tmp_path), None))
+    assert driver.new_order(parse_study(text, str(tmp_path), None)) == order, "the same study is the same order"
+    for year, job in ((2023, "job-1"), (2025, "job-2")):
+        monkeypatch.setattr(driver, "date", type("Date", (date,), {"today": classmethod(lambda cls, year=year: date(year, 3, 1))}))
+        run = driver.open_run(order, job)
+        assert run == str(tmp_path / "fake" / "runs" / job / "study.json")
+        assert driver.read_run(run).all_years() == list(range(2019, year))
+        assert driver.run_id(order, job) == driver.run_id(run, "another") == job
+    assert driver.open_run(run, "another") == run, "a run that is open stays as it is"
 
 
 def test_the_resolved_study_keeps_what_was_left_open(tmp_path: Path) -> None:
@@ -154,7 +169,7 @@ def hanging(tmp_path: Path):
     """A `landtide run` that hangs in its second step: process, tag of its whole family, folder."""
     tag = f"{os.getpid()}-{tmp_path.name}-{time.monotonic_ns()}"
     (tmp_path / "study.yaml").write_text(STUDY.format(workspace=tmp_path, model="lstm"))
-    environment = {**os.environ, "PYTHONPATH": str(FAKES), "FAKE_STEP": "retrieve:hang", "LANDTIDE_TEST": tag}
+    environment = {**os.environ, "PYTHONPATH": PATH, "FAKE_STEP": "retrieve:hang", "LANDTIDE_TEST": tag}
     command = [sys.executable, "-m", "landtide.cli", "run", str(tmp_path / "study.yaml")]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:

@@ -390,7 +390,7 @@ def test_two_runs_of_one_study_at_once_have_a_job_each(api: FakeApi) -> None:
     for run, name in zip(("run-1", "run-2"), names, strict=True):
         jobs.start(cluster.connect(), spec(name=name, run_id=run))
     assert api.names("pytorchjobs") == sorted(names)
-    assert jobs.clean_up(cluster.connect(), "run-1", ["landtide"]) == [f"pytorchjob {names[0]}"]
+    assert jobs.clean_up(cluster.connect(), "run-1", ["pytorchjob"], ["landtide"]) == [f"pytorchjob {names[0]}"]
     assert api.names("pytorchjobs") == [names[1]], "one run's clean-up leaves the other's job alone"
 
 
@@ -401,12 +401,19 @@ def test_somebody_elses_job_of_this_name_is_left_alone(api: FakeApi) -> None:
 
 
 def test_the_clean_up_finds_every_kind_and_stops_at_no_missing_operator(api: FakeApi) -> None:
-    connection = cluster.connect()
+    connection, kinds = cluster.connect(), ["pytorchjob", "trainjob", "job", "podgroup"]
     jobs.start(connection, spec(bridge=Hpc(bridge="slurm-bridge")))
     jobs.start(connection, spec(kind="job"))
     api.missing = {"trainjobs"}
-    assert sorted(jobs.clean_up(connection, "run-1", ["landtide"])) == [f"job {NAME}", f"podgroup {NAME}", f"pytorchjob {NAME}"]
-    assert jobs.clean_up(connection, "run-1", ["landtide"]) == []
+    assert jobs.clean_up(connection, "run-1", kinds, ["landtide"]) == [f"pytorchjob {NAME}", f"job {NAME}", f"podgroup {NAME}"]
+    assert jobs.clean_up(connection, "run-1", kinds, ["landtide"]) == []
+
+
+def test_the_clean_up_leaves_what_has_ended_to_its_own_time(api: FakeApi) -> None:
+    jobs.start(cluster.connect(), spec())
+    api.condition("pytorchjobs", NAME, "Succeeded")
+    assert jobs.clean_up(cluster.connect(), "run-1", ["pytorchjob"], ["landtide"]) == []
+    assert api.names("pytorchjobs") == [NAME]
 
 
 LAUNCHER = """

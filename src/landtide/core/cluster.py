@@ -80,6 +80,9 @@ class Kubernetes(Section):
     settings: Name = "landtide-settings"
     """ConfigMap with AWS_ENDPOINT_URL and AWS_REGION. It may be absent: then the store is Amazon's."""
 
+    providers: Name = "landtide-providers"
+    """Secret with the keys of image providers: CDSE_S3_ACCESS_KEY, CDSE_S3_SECRET_KEY, EARTHDATA_TOKEN. It may be absent."""
+
     pull_secret: Name | None = None
     """Secret for pulling the images from a private registry."""
 

@@ -424,11 +424,11 @@ NAMES = {"corine", "clcplus", "worldcover", "lucas", "identity", "landtide10", "
 """Values of those keys that name a table of landtide's own and are no path."""
 
 
-def parse_study(text: str, folder: str, today: date, overrides: dict[str, Any] | None = None) -> Study:
+def parse_study(text: str, folder: str, today: date | None, overrides: dict[str, Any] | None = None) -> Study:
     """Read a study from YAML text.
 
     folder     the study file's folder (path or URI): relative paths start there, ``{catalog}`` is the catalog's folder
-    today      settles ``years: {from: ...}``: the last year is the last that is over
+    today      settles ``years: {from: ...}``: the last year is the last that is over; None leaves them open, for a recurring run
     overrides  values by dotted key (``workspace``, ``model.name``), laid over the text
 
     Raises InputError with one line: the key, the value, and the nearest known key where the key is unknown.
@@ -442,7 +442,19 @@ def parse_study(text: str, folder: str, today: date, overrides: dict[str, Any] |
     for key, value in (overrides or {}).items():
         _set(record, key, value)
     _resolve_paths(record, folder)
+    if today is not None:
+        _settle_years(record, today)
+    return _validated(record)
+
+
+def settle(study: Study, today: date) -> Study:
+    """Return a study whose years are a list: ``{from: ...}`` reaches up to the last year that is over."""
+    record = study.model_dump(mode="json", by_alias=True, exclude_unset=True)
     _settle_years(record, today)
+    return _validated(record)
+
+
+def _validated(record: dict[str, Any]) -> Study:
     try:
         return Study.model_validate(record)
     except ValidationError as error:

@@ -34,6 +34,7 @@ INSTALL = {
     "'github.com/kubeflow/trainer/manifests/overlays/standalone?ref=v1.9.4', or set train.backend to trainjob or job",
     "trainer.kubeflow.org": "Kubeflow Trainer (2.3): kubectl apply --server-side -k "
     "'github.com/kubeflow/trainer/manifests/overlays/manager?ref=v2.3.0', or set train.backend to pytorchjob or job",
+    "kubernetes.dask.org": "the Dask operator: helm install dask-operator dask-kubernetes-operator --repo https://helm.dask.org",
     "scheduling.x-k8s.io": "the PodGroup of scheduler-plugins: helm install scheduler-plugins scheduler-plugins "
     "--repo https://scheduler-plugins.sigs.k8s.io --set 'plugins.enabled={Coscheduling}' --set scheduler.replicaCount=0",
 }

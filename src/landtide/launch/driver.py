@@ -1,5 +1,6 @@
 """The driver of a local run: starts the pipeline as a child, follows it, and sees to it that nothing of it survives."""
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -10,20 +11,17 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
 
 from landtide.core.errors import LandtideError
-from landtide.core.study import Study
+from landtide.core.study import Study, settle
 from landtide.io import storage
 from landtide.launch import processes, progress
 from landtide.launch.workers import THREAD_VARIABLES
 
 STUDY = "study.json"
-PLAN = "plan.json"
 ERROR = "error.json"
-RESULT = "result.json"
 LOG = "kfp.log"
 
 
@@ -50,19 +48,55 @@ class Options:
     """Years to work on; None = all."""
 
 
-def new_run(study: Study, options: Options | None = None, plan: dict[str, Any] | None = None) -> str:
-    """Open the folder of a new run and write the resolved study into it; return the URI, which every step starts from.
-
-    plan  what the run is expected to need, for the report
-    """
+def new_run(study: Study, options: Options | None = None) -> str:
+    """Open the folder of a new run and write the resolved study into it; return the URI, which every step starts from."""
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
     uri = storage.join(study.workspace, study.name, "runs", name, STUDY)
     # Keys that the study leaves open stay open: some defaults mean "as the catalog has it".
     record = study.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    if plan is not None:
-        storage.write_json(storage.join(storage.parent(uri), PLAN), plan)
     storage.write_json(uri, {"study": record, "options": asdict(options or Options())})
     return uri
+
+
+def new_order(study: Study, options: Options | None = None) -> str:
+    """Write what runs of a study start from elsewhere and later; return its URI, which is the same for the same study.
+
+    Its years may still be open: each run settles them when it starts, so that a recurring run follows the calendar.
+    """
+    record = {
+        "study": study.model_dump(mode="json", by_alias=True, exclude_unset=True),
+        "options": asdict(options or Options()),
+        "order": True,
+    }
+    name = hashlib.sha256(storage.json_bytes(record)).hexdigest()[:16]
+    uri = storage.join(study.workspace, study.name, "orders", f"{name}.json")
+    storage.write_json(uri, record)
+    return uri
+
+
+def open_run(uri: str, job: str) -> str:
+    """Return the URI of the study of a run. An order is opened under the name of the pipeline's run; a run that is open stays as it is.
+
+    Raises InputError where no year of the study is over yet.
+    """
+    record = storage.read_json(uri)
+    if "order" not in record:
+        return uri
+    study = settle(Study.model_validate(record["study"]), date.today())
+    opened = storage.join(study.workspace, study.name, "runs", job, STUDY)
+    settled = study.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    storage.write_json(opened, {"study": settled, "options": record["options"]})
+    return opened
+
+
+def run_id(uri: str, job: str) -> str:
+    """Return the name of the run that an order or an open run stands for: what `open_run` makes of it."""
+    return job if "order" in storage.read_json(uri) else storage.parent(uri).rsplit("/", 1)[-1]
+
+
+def published(study: Study) -> str:
+    """Return the URI of the folder that a study's maps are published in."""
+    return storage.join(study.workspace, study.name, "published")
 
 
 def read_run(study_uri: str) -> Study:
@@ -91,7 +125,7 @@ def execute(study: Study, study_uri: str, on_event: Callable[[progress.Event], N
                 storage.upload(folder / LOG, storage.join(run_uri, LOG))
         if status != 0:
             raise _failure(run_uri, status, last[0])
-        return str(storage.read_json(str(folder / RESULT))["published"])
+        return published(study)
 
 
 def follow(command: list[str], environment: dict[str, str], on_event: Callable[[progress.Event], None]) -> int:

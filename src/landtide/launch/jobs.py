@@ -117,14 +117,18 @@ def delete(cluster: Cluster, spec: JobSpec) -> None:
         cluster.delete(manifest["kind"].lower(), spec.namespace, spec.name)
 
 
-def clean_up(cluster: Cluster, run_id: str, namespaces: list[str]) -> list[str]:
-    """Delete whatever a run has left, found by its label; return what it was, such as ``pytorchjob landtide-train-...``."""
+def clean_up(cluster: Cluster, run_id: str, kinds: list[str], namespaces: list[str]) -> list[str]:
+    """Delete what a run has left running, found by its label; return what it was, such as ``pytorchjob landtide-train-...``.
+
+    What has ended stays until its own time is over: its logs may still be asked for.
+    """
     found = []
     for namespace in namespaces:
-        for kind in manifests.KINDS:
+        for kind in kinds:
             for thing in cluster.find(kind, namespace, f"{RUN_ID}={run_id}"):
-                cluster.delete(kind, namespace, thing["metadata"]["name"])
-                found.append(f"{kind} {thing['metadata']['name']}")
+                if kind not in ENDS or _ending(kind, thing) is None:
+                    cluster.delete(kind, namespace, thing["metadata"]["name"])
+                    found.append(f"{kind} {thing['metadata']['name']}")
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 from landtide.core.cluster import Elastic, Hpc, Toleration
 from landtide.core.errors import InputError
 from landtide.core.study import Study
-from landtide.launch import images
+from landtide.launch import images, training
 
 Kind = Literal["pytorchjob", "trainjob", "job"]
 
@@ -171,4 +171,4 @@ def quantity(size: int) -> str:
 
 def _environment(threads: int) -> dict[str, str]:
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    return dict.fromkeys(names, str(threads)) | {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1"}
+    return dict.fromkeys(names, str(threads)) | {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1", training.FRESH_STORE: "1"}

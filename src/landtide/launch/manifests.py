@@ -26,6 +26,7 @@ KINDS = {
     "pytorchjob": ("kubeflow.org", "v1", "pytorchjobs"),
     "trainjob": ("trainer.kubeflow.org", "v1alpha1", "trainjobs"),
     "job": ("batch", "v1", "jobs"),
+    "daskcluster": ("kubernetes.dask.org", "v1", "daskclusters"),
     "podgroup": ("scheduling.x-k8s.io", "v1alpha1", "podgroups"),
 }
 """Kind -> API group, version and plural."""

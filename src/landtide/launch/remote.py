@@ -79,11 +79,17 @@ def _grouped(study: Study, stage: str) -> bool:
 
 
 def clean_up(study: Study, run_id: str) -> list[str]:
-    """Delete what a run has left on its cluster; return what it was. Nothing is done for a study that starts no pods."""
-    if study.train.backend == "local":
+    """Delete what a run has left running on its cluster; return what it was. Nothing is done for a study that starts no pods."""
+    backend, place = study.train.backend, study.kubernetes
+    kinds = [  # the role may allow no others
+        *([backend] if backend != "local" else []),
+        *(["podgroup"] if backend != "local" and study.hpc.bridge == "slurm-bridge" else []),
+        *(["daskcluster"] if study.compute.cluster == "kubernetes" else []),
+    ]
+    if not kinds:
         return []
-    namespaces = sorted({study.kubernetes.namespace, study.kubernetes.jobs_namespace or study.kubernetes.namespace})
-    return jobs.clean_up(cluster.connect(), run_id, namespaces)
+    namespaces = sorted({place.namespace, place.jobs_namespace or place.namespace})
+    return jobs.clean_up(cluster.connect(), run_id, kinds, namespaces)
 
 
 def _raise_verdict(output: str, error: LandtideError) -> None:
