@@ -54,6 +54,7 @@ STEPS = {
     "classify": ("classify",),
     "evaluate": ("evaluate",),
     "publish": ("publish",),
+    "audit": ("audit",),
 }
 """Each step of the command line, and the manifests that ``--force`` makes anew."""
 
@@ -353,6 +354,7 @@ for _name, _summary in {
     "classify": "Make the maps.",
     "evaluate": "Score the maps and the old map.",
     "publish": "Publish maps, report and web map.",
+    "audit": "Rank the old map's polygons by how surely they are wrong, for review.",
 }.items():
     _step_command(_name, _summary)
 
@@ -398,6 +400,8 @@ def _line(steps: Any, study_uri: str, *, two_stage: bool) -> Iterator[str]:
     yield "evaluate"
     steps.publish(study_uri, retrieved, cubes, samples, model, maps, evaluation.uri, **stages)
     yield "publish"
+    steps.audit(study_uri, retrieved, cubes, samples, maps)
+    yield "audit"
 
 
 @app.command()

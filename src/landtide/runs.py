@@ -28,12 +28,13 @@ ALGORITHMS = {
     "retrieve": 2,
     "old_map": 1,
     "composite": 3,
-    "extract": 3,
+    "extract": 4,
     "train": 2,
     "candidates": 1,
     "stable": 1,
     "classify": 1,
     "evaluate": 2,
+    "audit": 1,
 }
 """Version of each step's algorithm: raised whenever the same input gives another result, so that old results are not taken for new."""
 

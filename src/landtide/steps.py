@@ -14,6 +14,7 @@ from typing import Any
 import pystac
 
 from landtide import retrieve as retrieving
+from landtide.core.errors import InputError
 from landtide.core.legend import identity_crosswalk
 from landtide.core.period import Period
 from landtide.core.study import Study
@@ -241,6 +242,8 @@ def extract(run: Run, report: Report, retrieved: list[str], cubes: list[str]) ->
     sources = [manifest.source_of(item) for item in (*cube_items.values(), *old_maps.values())]
     if study.points:
         sources.append(storage.sha256(study.points))
+        if study.evaluate.points:  # its places are left out
+            sources.append(storage.sha256(study.evaluate.points))
     key = run.key("extract", "all", run.span_name, settings, sources)
 
     def make(out: manifest.Writing) -> None:
@@ -443,6 +446,49 @@ def publish(
     return folder, storage.read_text(storage.join(folder, "report.html"))
 
 
+@step_of("audit")
+def audit(run: Run, report: Report, retrieved: list[str], cubes: list[str], samples: str, maps: list[str]) -> str:
+    """Rank the polygons of the old map by how surely they are wrong, and publish list and page; return the folder's URI."""
+    from landtide import extract as extracting
+    from landtide import publish as publishing
+
+    study, crosswalk, old_maps = run.study, run.crosswalk, old_map_items(retrieved)
+    if not old_maps or crosswalk is None:
+        raise InputError("audit looks for mistakes of an old map, and the study has none: give `old_map`")
+    drawn, map_items, cube_items = manifest.read(samples), by_tile_and_year(maps), by_tile_and_year(cubes)
+    map_year = study.old_map.year if study.old_map else None
+    settings = {"most": study.audit.most, "crosswalk": crosswalk.labels, "legend": run.legend.to_dict(), "map_year": map_year}
+    sources = [drawn, *map_items.values(), *old_maps.values()]
+    key = run.key("audit", "all", run.span_name, settings, [manifest.source_of(item) for item in sources])
+    labels, confidences, cube_table = asset_uris(map_items, "label"), asset_uris(map_items, "confidence"), cube_uris(cube_items)
+
+    def make(out: manifest.Writing) -> None:
+        with run.pool() as pool:
+            extracting.audit(
+                cubes={name: next(iter(years.values())) for name, years in cube_table.items()},
+                maps={name: {year: (uri, confidences[name][year]) for year, uri in years.items()} for name, years in labels.items()},
+                old_maps={name: item.assets["old_map"].href for name, item in old_maps.items()},
+                candidates_uri=drawn.assets["candidates"].href,
+                verdicts_uri=drawn.assets["verdicts"].href,
+                crosswalk=crosswalk,
+                legend=run.legend,
+                map_year=map_year,
+                most=study.audit.most,
+                out=out,
+                pool=pool,
+            )
+
+    item = produce(run, report, key, make, run.span, None, sources)
+    folder = storage.join(study.workspace, study.name, "published", "audit")
+    made = publishing.Audit(study.name, run.legend, item, cube_table, map_year, study.audit.chips)
+    if "audit" in run.force or publishing.published_id(folder) != publishing.audit_content(made):
+        publishing.publish_audit(folder, made)
+        report.made += 1
+    report.count(polygons=item.properties["landtide:polygons"])
+    report.note = folder
+    return folder
+
+
 def _map_tile(
     run: Run, report: Report, model: pystac.Item, cubes: dict[int, pystac.Item], keys: dict[int, manifest.Key]
 ) -> dict[int, pystac.Item]:
@@ -489,21 +535,33 @@ def _retrieval_settings(study: Study, tile: Tile) -> dict[str, Any]:
 
 
 def _labelled_points(run: Run) -> list[Any] | None:
-    """Return the study's labelled points as places on its tiles, None where it has none. A point on two tiles counts on the first."""
+    """Return the study's labelled points as places on its tiles, None where it has none. A place on two tiles counts on the first.
+
+    Places of reference points are left out, with the pixels around them: what a map is tested on must not teach it.
+    Raises InputError where nothing else is left.
+    """
     from landtide.extract import LabelledPoint
 
     study = run.study
     if study.points is None:
         return None
-    found = []
+    found, seen, set_apart = [], set(), 0
     for tile in run.tile_grids.values():
         crosswalk = retrieving.points_crosswalk(study.points, run.legend, tile.crs)
         points = retrieving.labelled_points(study.points, crosswalk, tile)
-        columns, rows = ~tile.affine @ (points.xy[:, 0], points.xy[:, 1])
-        found += [
-            LabelledPoint(tile.name, int(row), int(column), int(label), year)
-            for row, column, label, year in zip(rows, columns, points.label, points.year, strict=True)
-        ]
+        tested = retrieving.near_reference(study, tile, points.pixel)
+        set_apart += int(tested.sum())
+        own = {int(row) for row in points.row}
+        for (row, column), label, year, trust, group, test in zip(
+            points.pixel.tolist(), points.label.tolist(), points.year, points.trust, points.row.tolist(), tested, strict=True
+        ):
+            if not test and group not in seen:
+                found.append(LabelledPoint(tile.name, row, column, label, year, trust, group))
+        seen |= own
+    if not found and set_apart:
+        raise InputError(
+            f"all {set_apart} places of points {study.points} are reference points of `evaluate.points`: give others to learn from"
+        )
     return found
 
 

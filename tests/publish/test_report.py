@@ -442,5 +442,11 @@ def test_templates_travel_with_the_package():
     import landtide.publish
 
     folder = Path(landtide.publish.__file__).parent
-    assert {path.name for path in (folder / "templates").iterdir()} == {"index.html", "parts.html", "report.css", "report.html"}
+    assert {path.name for path in (folder / "templates").iterdir()} == {
+        "audit.html",
+        "index.html",
+        "parts.html",
+        "report.css",
+        "report.html",
+    }
     assert {path.suffix for path in (folder / "viewer").iterdir()} == {".js", ".css"}

@@ -314,6 +314,16 @@ class Evaluate(Section):
     """Year of the reference and of points without a date; None = the last year of the study."""
 
 
+class Audit(Section):
+    """How far `landtide audit` lists the polygons of the old map."""
+
+    most: int = Field(20_000, ge=1)
+    """Polygons with an outline in ``audit.gpkg``, the surest first; the CSV lists all. More than an agency reviews in a year."""
+
+    chips: int = Field(60, ge=0, le=500)
+    """Polygons with pictures on the page: about 25 kB each, in one file that a browser opens at once."""
+
+
 class Study(Section):
     """One study, with every path absolute."""
 
@@ -336,6 +346,7 @@ class Study(Section):
     consistency: Consistency = Consistency()
     classify: Classify = Classify()
     evaluate: Evaluate = Evaluate()
+    audit: Audit = Audit()
     compute: Compute = Compute()
     runner: Literal["local", "kubernetes"] = "local"
     kubernetes: Kubernetes = Kubernetes()

@@ -16,7 +16,7 @@ from landtide.extract.draw import class_targets, draw
 from landtide.extract.gather import CODE_ZERO, TILE_STRIDE, Pixels, Pool, Survey, choose_pixels, read_series, survey
 from landtide.extract.methods import READS_MIXED_CODES
 from landtide.extract.mixtures import code_columns
-from landtide.extract.points import LabelledPoint, point_series
+from landtide.extract.points import LabelledPoint, point_series, point_trust
 from landtide.extract.series import FEW, Inputs, Labelled, open_inputs, sample_set
 from landtide.io.manifest import Writing
 from landtide.io.table import encode_frame, encode_samples
@@ -51,8 +51,8 @@ def from_old_map(
 
     Raises InputError where fewer than two classes have samples, or one has too few and the study says to stop.
     """
-    inputs, crosswalk = open_inputs(cubes), _with_code_zero(crosswalk)
-    given = _from_points(points or [], inputs, legend, pool)
+    inputs, crosswalk = open_inputs(cubes), with_code_zero(crosswalk)
+    given = _from_points(points or [], inputs, legend, seed, pool)
     if old_maps:
         surveys = [survey(tile, old_maps[cubes_tile]) for tile, cubes_tile in zip(inputs.tiles, sorted(cubes), strict=True)]
         x, old, cleaned = _from_map(surveys, inputs, crosswalk, legend, accuracy, map_year, settings.method, seed, pool)
@@ -68,12 +68,15 @@ def from_old_map(
     out.add_asset("samples", "samples.parquet", media_type="application/vnd.apache.parquet", title="Samples from the old map")
     out.put("candidates.parquet", encode_frame(candidates))
     out.add_asset("candidates", "candidates.parquet", media_type="application/vnd.apache.parquet", title="Places for preliminary labels")
+    if cleaned is not None:
+        out.put("verdicts.parquet", encode_frame(report.verdict_frame(cleaned.selection, sorted(cubes))))
+        out.add_asset("verdicts", "verdicts.parquet", media_type="application/vnd.apache.parquet", title="What was found of each polygon")
     out.put_json("refused.json", record)
     out.properties["landtide:samples"] = len(samples)
     out.add_asset("refused", "refused.json", media_type="application/json", roles=["metadata"], title="What was refused, and why")
 
 
-def _with_code_zero(crosswalk: Crosswalk) -> Crosswalk:
+def with_code_zero(crosswalk: Crosswalk) -> Crosswalk:
     """Let a crosswalk know code 0 by the name it has inside the extraction."""
     if crosswalk.labels.get("0") is None:
         return crosswalk
@@ -147,16 +150,20 @@ def group_of(tile: np.ndarray, row: np.ndarray, column: np.ndarray, polygon: np.
     return np.asarray(np.where((area > GROUP_BLOCK**2) | (polygon < 0), -1 - block, polygon))
 
 
-def _from_points(points: list[LabelledPoint], inputs: Inputs, legend: Legend, pool: Pool) -> Labelled | None:
-    """Read the series of labelled points; their labels are taken at their word."""
+def _from_points(points: list[LabelledPoint], inputs: Inputs, legend: Legend, seed: int, pool: Pool) -> Labelled | None:
+    """Read the series of labelled points. A trust that was told stands; the others are judged by each other."""
     if not points:
         return None
     table = point_series(points, [tile.name for tile in inputs.tiles], inputs.years, legend)
     tile, row, column, label, year, number = table.T
     x = read_series(inputs.uris, tile, row, column, pool)[np.arange(len(table)), year]
-    seen = np.isfinite(x).any(axis=(1, 2))
-    trusted = np.full(len(table), 0.99, np.float32)
-    return Labelled(x, tile, row, column, year, label.astype(np.uint8), trusted, POINT_GROUP + number).take(seen)
+    told = np.array([np.nan if point.trust is None else point.trust for point in points], np.float32)[number]
+    group = POINT_GROUP + np.array([number if point.group is None else point.group for number, point in enumerate(points)])[number]
+    found = Labelled(x, tile, row, column, year, label.astype(np.uint8), told, group).take(np.isfinite(x).any(axis=(1, 2)))
+    if np.isnan(found.trust).any():
+        judged = point_trust(found.x.reshape(len(found.x), -1), found.label, found.year, found.group, seed)
+        found = replace(found, trust=np.where(np.isnan(found.trust), judged, found.trust))
+    return found
 
 
 def _draw(
@@ -174,6 +181,8 @@ def _draw(
     classes = len(legend)
     area = np.bincount(found.label, minlength=classes + 1)[1:] if found is not None else np.zeros(classes, np.int64)
     trusted = found.take(np.flatnonzero(found.trust >= settings.trust)) if found is not None else None
+    offered = len(given.label) if given is not None else 0
+    given = given.take(np.flatnonzero(given.trust >= settings.trust)) if given is not None else None
     kept = _count(trusted, classes) + _count(given, classes)
     held = _count(given, classes) + sum((_held(item, crosswalk, classes) for item in surveys), np.zeros(classes, np.int64))
     dropped = _too_few(kept, held, legend, settings)
@@ -202,12 +211,16 @@ def _draw(
         "series": len(found.label) if found is not None else 0,
         "trusted": len(trusted.label) if trusted is not None else 0,
         "points": len(given.label) if given is not None else 0,
+        "points_refused": offered - (len(given.label) if given is not None else 0),
         "rescued": [legend.names[label - 1] for label in rescued],
         "lines": report.text_lines(records, lifted, legend.names)
         + [
             f"{legend.names[label - 1]}: its samples come from its own polygons alone, the rest of the map speaks for another class"
             for label in rescued
-        ],
+        ]
+        + (
+            [f"{offered - len(given.label)} of {offered} labelled series of points refused"] if given and offered > len(given.label) else []
+        ),
     }
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from rasterio.warp import transform_bounds
 
 from landtide.core.legend import Crosswalk, Legend
@@ -63,6 +64,22 @@ def refused_polygons(selection: Selection, surveys: list[Survey], legend: Legend
     refused = [verdict for verdict in selection.verdicts if verdict.reason in ("share", "consistency", "margin")]
     refused.sort(key=lambda verdict: (-_area(verdict, surveys), verdict.polygon))
     return [_polygon_record(verdict, surveys[verdict.polygon // TILE_STRIDE], legend) for verdict in refused[:LISTED]]
+
+
+def verdict_frame(selection: Selection, tiles: list[str]) -> pd.DataFrame:
+    """Return a row a polygon that the selection examined: tile, polygon (its number on the tile), reason, share and distance.
+
+    tiles  names, in the order of their numbers
+    """
+    return pd.DataFrame(
+        {
+            "tile": [tiles[verdict.polygon // TILE_STRIDE] for verdict in selection.verdicts],
+            "polygon": np.array([verdict.polygon % TILE_STRIDE for verdict in selection.verdicts], np.int64),
+            "reason": [verdict.reason for verdict in selection.verdicts],
+            "share": np.array([verdict.share for verdict in selection.verdicts], np.float32),
+            "distance": np.array([verdict.distance for verdict in selection.verdicts], np.float32),
+        }
+    )
 
 
 def _area(verdict: Verdict, surveys: list[Survey]) -> int:

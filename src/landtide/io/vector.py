@@ -50,6 +50,11 @@ def read_polygons(uri: str, layer: str | None = None, bbox: tuple[float, float, 
         return _read(path, uri, layer or _polygon_layer(path, uri), bbox)
 
 
+def write_polygons(path: Path, frame: gpd.GeoDataFrame, layer: str) -> None:
+    """Write polygons as a GeoPackage on this machine."""
+    frame.to_file(path, layer=layer, driver="GPKG", engine="pyogrio", geometry_type="MultiPolygon", promote_to_multi=True)
+
+
 def layer_info(uri: str, layer: str | None = None) -> dict[str, object]:
     """Return ``crs``, ``bounds`` (west, south, east, north in that CRS), ``fields`` and ``layer`` of a vector file, unread."""
     with _local(uri) as path:

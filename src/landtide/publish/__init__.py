@@ -1,5 +1,6 @@
-"""Publication: maps, STAC catalog, styles, report and web map in one static folder."""
+"""Publication: maps, STAC catalog, styles, report, web map and audit in one static folder."""
 
+from landtide.publish.audit import Audit, audit_content, publish_audit
 from landtide.publish.site import Made, publish_run, published_content, published_id
 
-__all__ = ["Made", "publish_run", "published_content", "published_id"]
+__all__ = ["Audit", "Made", "audit_content", "publish_audit", "publish_run", "published_content", "published_id"]

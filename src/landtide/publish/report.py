@@ -28,8 +28,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from landtide.io import storage
-from landtide.publish import sections, words
-from landtide.publish.charts import color
+from landtide.publish import sections
 from landtide.publish.webmap import page_environment, thumbnails
 
 Record = dict[str, Any]
@@ -59,11 +58,8 @@ def write_report(published_uri: str, record: Record) -> None:
 def render(record: Record) -> str:
     """Return the report as HTML; see the module's docstring for the record."""
     evaluation = record.get("evaluation")
-    environment = page_environment()
-    for name in ("percent", "share", "points", "count", "hectares", "gigabytes", "duration"):
-        environment.filters[name] = getattr(words, name)
-    environment.filters["color"] = color
-    return environment.get_template("report.html").render(
+    template = page_environment().get_template("report.html")
+    return template.render(
         study={"name": "study", "years": [], "tiles": [], "model": None, "bands": [], "text": None, **record.get("study", {})},
         run={"id": None, "version": None, "finished": None, "seconds": None, "runner": None, "versions": {}, "manifests": []}
         | (record.get("run") or {}),

@@ -10,14 +10,15 @@ from typing import Any, Literal
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from rasterio.warp import transform as reproject
-from rasterio.windows import Window
 
 from landtide.core.landcover import DO_NOT_KNOW
 from landtide.core.legend import Legend
-from landtide.core.period import Period
 from landtide.core.tile import Tile
 from landtide.io import storage
-from landtide.io.cube import CHUNK, Cube, open_cube
+from landtide.io.cube import open_cube
+from landtide.publish import words
+from landtide.publish.charts import color
+from landtide.publish.images import channels, color_stretch, summer
 from landtide.publish.pictures import (
     CubeSource,
     RasterSource,
@@ -33,10 +34,6 @@ from landtide.publish.pyramid import SIDE, Grid, Layer, build, common_grids
 SCRIPTS = ("grid.js", "pictures.js", "map.js", "panel.js", "viewer.js")
 LATTICE = 9
 """Points a side at which longitude and latitude are given; bilinear in between is right to about a metre on a Sentinel-2 tile."""
-
-SAMPLED_CUBES = 4
-SAMPLED_WINDOWS = 3
-"""The colour stretch comes from this many cubes, and windows along the side of each."""
 
 STYLES: dict[str, Style] = {"label": "label", "old_map": "label", "confidence": "confidence", "image": "image"}
 
@@ -74,7 +71,7 @@ def write_viewer(published_uri: str, site: Site, pool: Any = None) -> dict[str, 
     The pages come last and ``index.html`` at the very end: a reader never meets a page whose pictures are missing.
     """
     tiles = list({layer.tile.name: layer.tile for layer in site.layers}.values())
-    stretch = _stretch([layer for layer in site.layers if layer.kind == "image"])
+    stretch = color_stretch([(layer.tile, layer.uri) for layer in site.layers if layer.kind == "image"])
     grids = common_grids(tiles)
     scenes = [_write_scene(published_uri, site, grid, members, len(grids), stretch, pool) for grid, members in grids]
     record = _describe(site, scenes)
@@ -195,13 +192,17 @@ def _write_pages(published_uri: str, site: Site, record: dict[str, Any]) -> None
 
 def page_environment() -> Environment:
     """Return the template environment of every page: everything is escaped unless it was made by our own chart functions."""
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("landtide.publish", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    for name in ("percent", "share", "points", "count", "hectares", "gigabytes", "duration"):
+        environment.filters[name] = getattr(words, name)
+    environment.filters["color"] = color
+    return environment
 
 
 def _sources(kind: str, members: list[MapLayer], stretch: tuple[tuple[float, ...], tuple[float, ...]]) -> tuple[Source, ...]:
@@ -210,51 +211,8 @@ def _sources(kind: str, members: list[MapLayer], stretch: tuple[tuple[float, ...
     found = []
     for layer in members:
         cube = open_cube(layer.uri)
-        found.append(CubeSource(layer.tile, layer.uri, _channels(cube.bands), _summer(cube.periods, layer.tile), *stretch))
+        found.append(CubeSource(layer.tile, layer.uri, channels(cube.bands), summer(cube.periods, layer.tile), *stretch))
     return tuple(found)
-
-
-def _channels(bands: tuple[str, ...]) -> tuple[int, ...]:
-    """Return the places of red, green and blue; of the first band alone where one of them is missing."""
-    colours = ("B04", "B03", "B02")
-    return tuple(bands.index(name) for name in colours) if set(colours) <= set(bands) else (0,)
-
-
-def _summer(periods: tuple[Period, ...], tile: Tile) -> tuple[int, ...]:
-    """Return the steps of local summer, when the sun stands high and most land is green; all steps where none falls there."""
-    southern = re.fullmatch(r"EPSG:327\d\d", tile.crs) is not None
-    months = (12, 1, 2) if southern else (6, 7, 8)
-    found = tuple(step for step, period in enumerate(periods) if period.middle.month in months)
-    return found or tuple(range(len(periods)))
-
-
-def _stretch(images: list[MapLayer]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the values that become black and full, a channel each: 1st and 98.5th percentile of some windows, the same for every year."""
-    samples = []
-    for layer in images[:: max(1, len(images) // SAMPLED_CUBES)]:
-        cube = open_cube(layer.uri)
-        steps, channels = list(_summer(cube.periods, layer.tile)), list(_channels(cube.bands))
-        for window in _spread(cube):
-            values = cube.read(window)[steps][:, channels]  # (S, C, h, w)
-            samples.append(np.moveaxis(values, 1, 0).reshape(len(channels), -1))
-    if not samples:
-        return (0.0,), (1.0,)
-    values = np.concatenate(samples, axis=1)  # (C, n)
-    if np.isnan(values).all(axis=1).any():
-        return (0.0,) * len(values), (0.3,) * len(values)
-    low, high = np.nanpercentile(values, (1, 98.5), axis=1)
-    return tuple(low.tolist()), tuple(np.maximum(high, low + 1e-3).tolist())
-
-
-def _spread(cube: Cube) -> list[Window]:
-    """Return some chunks, spread evenly over a cube."""
-    rows, columns = cube.tile.shape
-    starts = [sorted({int(at) for at in np.linspace(0, (size - 1) // CHUNK, SAMPLED_WINDOWS)}) for size in (rows, columns)]
-    return [
-        Window(right * CHUNK, down * CHUNK, min(CHUNK, columns - right * CHUNK), min(CHUNK, rows - down * CHUNK))
-        for down in starts[0]
-        for right in starts[1]
-    ]
 
 
 def _palette(kind: str, legend: Legend) -> np.ndarray | None:
@@ -304,8 +262,8 @@ def _picture(values: np.ndarray, layer: dict[str, Any], record: dict[str, Any]) 
     if layer["kind"] == "confidence":
         colors = dict(enumerate(record["confidence"]))
     palette = np.zeros((256, 3), np.uint8)
-    for value, color in colors.items():
-        palette[value] = [int(color[at : at + 2], 16) for at in (1, 3, 5)]
+    for value, text in colors.items():
+        palette[value] = [int(text[at : at + 2], 16) for at in (1, 3, 5)]
     return encode(values, STYLES[layer["kind"]], palette)
 
 

@@ -1,4 +1,4 @@
-"""Labelled points: where they are on a tile, which class they show, of which year."""
+"""Labelled points and polygons: where they are on a tile, which class they show, of which year, and how sure that is."""
 
 import re
 from dataclasses import dataclass
@@ -6,15 +6,30 @@ from dataclasses import dataclass
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import shapely
+from rasterio.features import geometry_mask
+from rasterio.windows import Window
+from scipy import ndimage
 
 from landtide.core import lucas
 from landtide.core.errors import InputError
 from landtide.core.legend import Crosswalk, Legend, builtin_crosswalk, identity_crosswalk
+from landtide.core.study import Study
 from landtide.core.tile import Tile
 from landtide.io.vector import read_points
 
 LABEL_COLUMNS = ("code", "class", "label", "lc1", "survey_lc1", "landcover_label", "land_cover", "lc", "class_id", "reference")
 YEAR_COLUMNS = ("year", "survey_year")
+REVIEW_COLUMN = "reviewed_class"
+"""Where people correct the polygons of an audit; rows without an entry are not labels."""
+
+TRUST_COLUMNS = ("trust", "weight")
+REVIEWED = 0.99
+"""Trust of a label that a person gave after looking, where the file does not tell another."""
+
+POLYGON_PIXELS = 50
+"""Pixels taken of a labelled polygon at most: they are right or wrong together, and many of one would outvote other polygons."""
+
 DATE_COLUMNS = ("date", "survey_date", "observation_date", "obs_date", "start_date")
 
 
@@ -34,6 +49,12 @@ class LabelledPoints:
     year: tuple[int | None, ...]
     """Year in which each was observed, None where the file does not tell."""
 
+    trust: tuple[float | None, ...]
+    """Probability that each label is right, None where the file does not tell."""
+
+    row: np.ndarray
+    """(N,) int64 row of the file, counted without rows that are no labels: pixels of one polygon share it."""
+
     columns: pd.DataFrame
     """The file's other columns, row by row: strata, weights, ids."""
 
@@ -48,38 +69,90 @@ class LabelledPoints:
 
 
 def labelled_points(uri: str, crosswalk: Crosswalk, tile: Tile) -> LabelledPoints:
-    """Return the points of a file (Parquet, GeoPackage, GeoJSON, CSV) that lie on a tile.
+    """Return the points of a file (Parquet, GeoPackage, GeoJSON, CSV) that lie on a tile; of polygons some of their inner pixels.
 
     Raises InputError where the file cannot be read, has no column of classes, or holds a code that the crosswalk does not know.
     """
     everywhere, dropped = _sieved(uri, tile.crs)
-    frame = on_tile(everywhere, tile)
-    label = np.array([crosswalk.labels[code] or 0 for code in point_codes(uri, everywhere, crosswalk)], np.uint8)[frame.index]
-    kept = label > 0
-    xy = np.column_stack([frame.geometry.x, frame.geometry.y])[kept]
-    columns, rows = ~tile.affine * (xy[:, 0], xy[:, 1])
+    here = on_tile(everywhere, tile)
+    label = np.array([crosswalk.labels[code] or 0 for code in point_codes(uri, everywhere, crosswalk)], np.uint8)[here.index]
+    trust = [_trusts(uri, everywhere)[row] for row in here.index]
+    frame, xy = _as_points(here[label > 0], tile)
+    place = here.index.get_indexer(frame.index)
+    columns, rows = ~tile.affine @ (xy[:, 0], xy[:, 1])
     return LabelledPoints(
         xy=xy,
-        label=label[kept],
+        label=label[place],
         pixel=np.floor(np.column_stack([rows, columns])).astype(np.int64),
-        year=tuple(year for year, keep in zip(_years(frame), kept, strict=True) if keep),
-        columns=pd.DataFrame(frame.drop(columns=frame.geometry.name)).loc[kept].reset_index(drop=True),
-        outside=len(everywhere) - len(frame),
-        excluded=int((~kept).sum()),
+        year=tuple(_years(frame)),
+        trust=tuple(trust[index] for index in place),
+        row=frame.index.to_numpy(np.int64),
+        columns=pd.DataFrame(frame.drop(columns=frame.geometry.name)).reset_index(drop=True),
+        outside=len(everywhere) - len(here),
+        excluded=int((label == 0).sum()),
         dropped=dropped,
     )
 
 
 def on_tile(frame: gpd.GeoDataFrame, tile: Tile) -> gpd.GeoDataFrame:
-    """Return the points that lie on a tile, in its CRS, under their old index."""
+    """Return the points that lie on a tile, and the polygons that reach into it, in its CRS, under their old index."""
     projected = frame.to_crs(tile.crs)
-    columns, rows = ~tile.affine * (projected.geometry.x.to_numpy(), projected.geometry.y.to_numpy())
-    return projected[(columns >= 0) & (columns < tile.shape[1]) & (rows >= 0) & (rows < tile.shape[0])]
+    areal = projected.geometry.geom_type.isin(["Polygon", "MultiPolygon"]).to_numpy()
+    place = projected.geometry.where(~areal, projected.geometry.representative_point())
+    columns, rows = ~tile.affine @ (place.x.to_numpy(), place.y.to_numpy())
+    inside = (columns >= 0) & (columns < tile.shape[1]) & (rows >= 0) & (rows < tile.shape[0])
+    reaching = projected.geometry.intersects(shapely.box(*tile.bounds)).to_numpy()
+    return projected[np.where(areal, reaching, inside)]
+
+
+def _as_points(frame: gpd.GeoDataFrame, tile: Tile) -> tuple[gpd.GeoDataFrame, np.ndarray]:
+    """Return a row a pixel, and its centre (N, 2): a point's own place, and some of a polygon's inner pixels."""
+    index: list[int] = []
+    places: list[np.ndarray] = []
+    for row, shape in zip(frame.index, frame.geometry, strict=True):
+        found = np.array([[shape.x, shape.y]]) if shape.geom_type == "Point" else _inner_pixels(shape, tile, int(row))
+        places.append(found)
+        index += [row] * len(found)
+    return frame.loc[index], np.concatenate(places) if places else np.zeros((0, 2))
+
+
+def _inner_pixels(shape: shapely.Geometry, tile: Tile, seed: int) -> np.ndarray:
+    """Return centres (n, 2) of pixels inside a polygon and not at its edge if it has such; of one smaller than a pixel its own place."""
+    shape = shapely.intersection(shape, shapely.box(*tile.bounds))
+    if shape.is_empty or shape.area == 0:
+        return np.zeros((0, 2))
+    west, south, east, north = shape.bounds
+    left, top = (int(value) for value in np.floor(~tile.affine @ (west, north)))
+    right, bottom = (int(value) for value in np.ceil(~tile.affine @ (east, south)))
+    part = tile.crop(Window(left, top, max(1, right - left), max(1, bottom - top)))
+    inside = geometry_mask([shape], part.shape, part.affine, invert=True)
+    deep = ndimage.binary_erosion(inside)
+    row, column = np.nonzero(deep if deep.any() else inside)
+    if not len(row):
+        middle = shape.representative_point()
+        return np.array([[middle.x, middle.y]])
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(row))[:POLYGON_PIXELS])
+    return np.column_stack(part.affine @ (column[chosen] + 0.5, row[chosen] + 0.5))
+
+
+def near_reference(study: Study, tile: Tile, pixel: np.ndarray) -> np.ndarray:
+    """Say which pixels of a tile (N, 2) lie on or beside the pixel of a reference point of the study, (N,) bool."""
+    if study.evaluate.points is None or not len(pixel):
+        return np.zeros(len(pixel), bool)
+    frame = on_tile(points_frame(study.evaluate.points, tile.crs), tile)
+    columns, rows = ~tile.affine @ (frame.geometry.x.to_numpy(), frame.geometry.y.to_numpy())
+    places = {
+        (int(row) + down, int(column) + right)
+        for row, column in zip(rows, columns, strict=True)
+        for down in (-1, 0, 1)
+        for right in (-1, 0, 1)
+    }
+    return np.array([(row, column) in places for row, column in pixel.tolist()])
 
 
 def points_crosswalk(uri: str, legend: Legend, crs: str) -> Crosswalk:
     """Return the crosswalk of training points: LUCAS's where their column is LUCAS's ``lc1``, else the legend's own codes."""
-    column = _column(points_frame(uri, crs), LABEL_COLUMNS)
+    column = _label_column(points_frame(uri, crs))
     return builtin_crosswalk("lucas", legend) if column is not None and column.lower() in lucas.LABELS else identity_crosswalk(legend)
 
 
@@ -102,9 +175,18 @@ def _sieved(uri: str, crs: str) -> tuple[gpd.GeoDataFrame, dict[str, int]]:
     frame = read_points(uri, crs)
     if frame.crs is None:
         raise InputError(f"points {uri} have no CRS: give the file one, or columns lon and lat")
-    frame = frame[frame.geometry.notna() & ~frame.geometry.is_empty].reset_index(drop=True)
+    frame = frame[frame.geometry.notna() & ~frame.geometry.is_empty]
+    kinds = sorted(set(frame.geometry.geom_type) - {"Point", "Polygon", "MultiPolygon"})
+    if kinds:
+        raise InputError(f"points {uri} hold {', '.join(kinds)}: only points and polygons can be labels")
     if not len(frame):
         raise InputError(f"points {uri} hold no point")
+    review = _column(frame, (REVIEW_COLUMN,))
+    if review is not None:
+        frame = frame[frame[review].fillna("").astype(str).str.strip() != ""]
+        if not len(frame):
+            raise InputError(f"points {uri} hold no review: fill in column {review!r} of at least some rows")
+    frame = frame.reset_index(drop=True)
     if not lucas.is_survey(frame):
         return frame, {}
     kept, dropped = lucas.sieve(frame)
@@ -115,11 +197,15 @@ def _sieved(uri: str, crs: str) -> tuple[gpd.GeoDataFrame, dict[str, int]]:
 
 def point_codes(uri: str, frame: gpd.GeoDataFrame, crosswalk: Crosswalk) -> list[str]:
     """Return the class codes of points as text, each known to the crosswalk."""
-    column = _column(frame, LABEL_COLUMNS)
+    column = _label_column(frame)
     if column is None:
         raise InputError(f"points {uri} have no column of classes (they have {', '.join(map(str, frame.columns))}): name it `class`")
-    is_lucas = column.lower() in lucas.LABELS
-    codes = lucas.codes(frame, column) if is_lucas else [re.sub(r"\.0$", "", str(value).strip()) for value in frame[column]]
+    if column.lower() in lucas.LABELS:
+        codes = lucas.codes(frame, column)
+    else:
+        names = {name.casefold(): code for code, name in crosswalk.exact.items()}
+        texts = [re.sub(r"\.0$", "", str(value).strip()) for value in frame[column]]
+        codes = [text if text in crosswalk.labels else names.get(text.casefold(), text) for text in texts]
     unknown = sorted(set(codes) - set(crosswalk.labels))
     if unknown:
         raise InputError(
@@ -127,6 +213,25 @@ def point_codes(uri: str, frame: gpd.GeoDataFrame, crosswalk: Crosswalk) -> list
             "add the code to the crosswalk, with an empty target to exclude it"
         )
     return codes
+
+
+def _trusts(uri: str, frame: gpd.GeoDataFrame) -> list[float | None]:
+    """Return each point's trust, of its trust or weight column; that of a review where there is none.
+
+    Raises InputError for a value that is no number from 0 to 1.
+    """
+    column, given = _column(frame, TRUST_COLUMNS), REVIEWED if _column(frame, (REVIEW_COLUMN,)) else None
+    if column is None:
+        return [given] * len(frame)
+    values = pd.to_numeric(frame[column], errors="coerce")
+    wrong = frame[column][(frame[column].notna() & values.isna()) | (values < 0) | (values > 1)]
+    if len(wrong):
+        raise InputError(f"points {uri}: column {column!r} holds {wrong.tolist()[0]!r}; a trust is a number from 0 to 1")
+    return [given if pd.isna(value) else float(value) for value in values]
+
+
+def _label_column(frame: gpd.GeoDataFrame) -> str | None:
+    return _column(frame, (REVIEW_COLUMN, *LABEL_COLUMNS))
 
 
 def _years(frame: gpd.GeoDataFrame) -> list[int | None]:
