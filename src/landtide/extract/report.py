@@ -66,18 +66,21 @@ def refused_polygons(selection: Selection, surveys: list[Survey], legend: Legend
     return [_polygon_record(verdict, surveys[verdict.polygon // TILE_STRIDE], legend) for verdict in refused[:LISTED]]
 
 
-def verdict_frame(selection: Selection, tiles: list[str]) -> pd.DataFrame:
+def verdict_frame(selection: Selection | None, tiles: list[str]) -> pd.DataFrame:
     """Return a row a polygon that the selection examined: tile, polygon (its number on the tile), reason, share and distance.
+
+    No row where the method makes no selection by polygon.
 
     tiles  names, in the order of their numbers
     """
+    verdicts = selection.verdicts if selection else []
     return pd.DataFrame(
         {
-            "tile": [tiles[verdict.polygon // TILE_STRIDE] for verdict in selection.verdicts],
-            "polygon": np.array([verdict.polygon % TILE_STRIDE for verdict in selection.verdicts], np.int64),
-            "reason": [verdict.reason for verdict in selection.verdicts],
-            "share": np.array([verdict.share for verdict in selection.verdicts], np.float32),
-            "distance": np.array([verdict.distance for verdict in selection.verdicts], np.float32),
+            "tile": np.array([tiles[verdict.polygon // TILE_STRIDE] for verdict in verdicts], object),
+            "polygon": np.array([verdict.polygon % TILE_STRIDE for verdict in verdicts], np.int64),
+            "reason": np.array([verdict.reason for verdict in verdicts], object),
+            "share": np.array([verdict.share for verdict in verdicts], np.float32),
+            "distance": np.array([verdict.distance for verdict in verdicts], np.float32),
         }
     )
 
