@@ -519,6 +519,7 @@ def _map_tile(
             memory=study.compute.memory,
             pool=pool,
             threads=study.compute.threads,
+            runtime=study.classify.runtime,
         )
     report.made += len(keys)
     return {year: out.item for year, out in outs.items()}

@@ -41,6 +41,7 @@ class Job:
     consistency: Method
     probabilities: bool
     threads: int
+    runtime: str = "torch"
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def tile_maps(
     memory: int,
     pool: Mapper,
     threads: int,
+    runtime: str = "torch",
 ) -> None:
     """Write label, confidence and, where asked for, probabilities of a tile for each year.
 
@@ -75,15 +77,16 @@ def tile_maps(
     outs     year -> where its maps go
     memory   bytes that a worker may use
     threads  that one window may use
+    runtime  of networks: torch, openvino, or auto, which is OpenVINO where it is installed
 
     Raises InputError where a cube has other bands or steps than the model was trained on.
     """
-    model = predict.load_model(model_uri)
+    model = predict.load_model(model_uri, runtime, threads)
     for year, uri in cubes.items():
         cube = predict.open_fitting(model, uri)
         if cube.tile.shape != tile.shape or cube.tile.transform != tile.transform:
             raise InputError(f"cube {uri} of {year} lies on another grid than tile {tile.name}: composite it again")
-    job = Job(model_uri, cubes, consistency, probabilities, threads)
+    job = Job(model_uri, cubes, consistency, probabilities, threads, runtime)
     together = len(cubes) if model.across == "window" else 1
     side = window_size(
         memory, years=len(cubes), steps=model.steps * together, bands=len(model.bands), classes=len(model.legend), state=model.state_width
@@ -100,7 +103,7 @@ def tile_maps(
 
 def classify_window(job: Job, window: Window) -> dict[int, Part]:
     """Return the maps of every year in one window."""
-    model = predict.load_model(job.model_uri)
+    model = predict.load_model(job.model_uri, job.runtime, job.threads)
     years = sorted(job.cubes)
     shape = (int(window.height), int(window.width))
     with predict.limited(job.threads):

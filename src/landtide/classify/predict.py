@@ -15,9 +15,9 @@ from landtide.models import SequenceModel
 
 
 @lru_cache(maxsize=2)
-def load_model(uri: str) -> SequenceModel:
-    """Load a model, once a process: its URI names one content for ever."""
-    return models.load(uri)
+def load_model(uri: str, runtime: str = "torch", threads: int = 1) -> SequenceModel:
+    """Load a model, once a process: its URI names one content for ever. A network is compiled at its first block, once too."""
+    return models.on_runtime(models.load(uri), runtime, threads)
 
 
 @contextmanager

@@ -259,7 +259,7 @@ class Model(Section):
     """Which classifier makes the maps; its own settings follow as further keys."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    name: Literal["svm", "forest", "lstm", "tempcnn", "ltae", "transformer"] = "lstm"
+    name: Literal["svm", "forest", "lstm", "tempcnn", "ltae", "transformer", "ensemble"] = "lstm"
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -298,6 +298,9 @@ class Classify(Section):
     """What is written beside label and confidence."""
 
     probabilities: bool = False
+    runtime: Literal["torch", "auto", "openvino"] = "torch"
+    """What runs a network: ``openvino`` takes a part of PyTorch's time and gives the same label on 99.5 % of the pixels and more
+    (docs/models.md); ``auto`` takes it where it is installed. PyTorch is the default: its maps do not depend on what is installed."""
 
 
 class Evaluate(Section):

@@ -26,6 +26,8 @@ __all__ = [
     "check_type",
     "config",
     "load",
+    "module_of",
+    "on_runtime",
     "optimisation",
     "save",
     "unknown_setting",
@@ -34,7 +36,7 @@ __all__ = [
 NETWORKS = ("lstm", "tempcnn", "ltae", "transformer")
 """Those that the training loop trains."""
 
-NAMES = ("svm", "forest", *NETWORKS)
+NAMES = ("svm", "forest", *NETWORKS, "ensemble")
 
 CARD = "model.json"
 
@@ -44,7 +46,7 @@ def config(name: str, settings: dict[str, Any]) -> Any:
 
     Raises InputError for an unknown architecture or setting, naming the nearest, and for a value of the wrong type.
     """
-    kind = _module(name).Config
+    kind = module_of(name).Config
     known = {field.name: field for field in dataclasses.fields(kind)}
     for key, value in settings.items():
         if key not in known:
@@ -55,7 +57,7 @@ def config(name: str, settings: dict[str, Any]) -> Any:
 
 def optimisation(name: str) -> dict[str, Any]:
     """Return where a network's optimisation differs from the training loop's defaults."""
-    return dict(_module(name).OPTIMISATION) if name in NETWORKS else {}
+    return dict(module_of(name).OPTIMISATION) if name in NETWORKS else {}
 
 
 def unknown_setting(name: str, key: str, known: list[str]) -> str:
@@ -73,7 +75,9 @@ def check_type(name: str, key: str, value: Any, kind: Any) -> None:
     kinds = get_args(kind) or (kind,)
     allowed = (*kinds, int) if float in kinds else kinds
     if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in kinds):
-        wanted = " or ".join({float: "a number", int: "a whole number", bool: "true or false", type(None): "null"}[one] for one in kinds)
+        wanted = " or ".join(
+            {float: "a number", int: "a whole number", str: "text", bool: "true or false", type(None): "null"}[one] for one in kinds
+        )
         raise InputError(f"model {name!r}: setting {key} = {value!r} must be {wanted}")
 
 
@@ -82,7 +86,7 @@ def build(name: str, *, channels: int, steps: int, classes: int, seen: list[int]
 
     seen  labels (1..K) that have samples: a network gives the others probability 0
     """
-    return _module(name).build(config(name, settings), channels=channels, steps=steps, classes=classes, seen=seen)
+    return module_of(name).build(config(name, settings), channels=channels, steps=steps, classes=classes, seen=seen)
 
 
 def assemble(card: Card, scorer: Scorer) -> TrainedModel:
@@ -105,12 +109,38 @@ def load(folder_uri: str) -> TrainedModel:
     """
     data = storage.read_bytes(storage.join(folder_uri, CARD))
     card = Card.from_json(data, folder_uri)
-    module = _module(card.name)
-    files = {name: storage.read_bytes(storage.join(folder_uri, name)) for name in module.FILES}
+    module = module_of(card.name)
+    names = module.files_of(card) if card.name == "ensemble" else module.FILES
+    files = {name: storage.read_bytes(storage.join(folder_uri, name)) for name in names}
     return TrainedModel(card, module.load(card, files), _identity(data, files))
 
 
-def _module(name: str) -> ModuleType:
+def on_runtime(model: TrainedModel, runtime: str, threads: int) -> TrainedModel:
+    """Return the same model whose network, if it is one, is run by ``torch``, ``openvino`` or (``auto``) OpenVINO where it is installed.
+
+    Raises InputError where OpenVINO is asked for and missing.
+    """
+    if model.name in NETWORKS:
+        return dataclasses.replace(model, scorer=_on_runtime(model.scorer, runtime, threads))
+    if model.name == "ensemble":
+        from landtide.models.ensemble import Ensemble
+
+        assert isinstance(model.scorer, Ensemble)
+        members = zip(model.scorer.names, model.scorer.scorers, strict=True)
+        scorers = tuple(_on_runtime(scorer, runtime, threads) if name in NETWORKS else scorer for name, scorer in members)
+        return dataclasses.replace(model, scorer=Ensemble(model.scorer.names, scorers))
+    return model
+
+
+def _on_runtime(scorer: Scorer, runtime: str, threads: int) -> Scorer:
+    from landtide.models.network import Network
+    from landtide.models.runtime import chosen
+
+    assert isinstance(scorer, Network)
+    return Network(scorer.module, chosen(runtime), threads)
+
+
+def module_of(name: str) -> ModuleType:
     """Import an architecture only when it is used: an SVM needs no torch."""
     if name not in NAMES:
         near = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.0)

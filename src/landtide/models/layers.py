@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+LAST_DAY = 366
 DATED = 3
 """Channels that `dated` adds: validity, sine and cosine of the day of year."""
 
@@ -24,17 +25,18 @@ class DateEncoding(nn.Module):
     Source: Vaswani et al. 2017, arXiv:1706.03762, with days in place of positions.
     """
 
-    rate: Tensor
+    table: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        even = torch.arange(0, width, 2) / width
-        self.register_buffer("rate", PERIOD**-even, persistent=False)
-        self.width = width
+        rate = PERIOD ** -(torch.arange(0, width, 2, dtype=torch.float64) / width)
+        angle = torch.arange(LAST_DAY + 1, dtype=torch.float64)[:, None] * rate
+        table = torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)[:, :width]
+        # looked up, not computed: an angle of 366 in bfloat16 is wrong by a whole radian
+        self.register_buffer("table", table.float(), persistent=False)
 
     def forward(self, doy: Tensor) -> Tensor:
-        angle = doy.to(self.rate.dtype).unsqueeze(-1) * self.rate  # (B, T) -> (B, T, D/2)
-        return torch.stack([angle.sin(), angle.cos()], dim=3).flatten(2)[..., : self.width]  # (B, T, D)
+        return self.table[doy.long()]  # (B, T) -> (B, T, D)
 
 
 class Unseen(nn.Module):

@@ -1,7 +1,8 @@
 """A torch module as a scorer: what every network shares."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from functools import cached_property
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from landtide.core.errors import LandtideError
 from landtide.models.card import Card
+from landtide.models.runtime import Forward, Shares, Year, compiled, eager
 from landtide.models.series import pad, padded_blocks
 
 FILES = ("weights.safetensors",)
@@ -30,15 +32,16 @@ class Network:
     """A trained module with ``forward(x, mask, doy) -> logits``, and ``year`` where it carries a state."""
 
     module: nn.Module
+    runtime: Literal["torch", "openvino"] = "torch"
+    threads: int = 1
+    """That the compiled network may use; PyTorch's are set by the process."""
 
-    @torch.inference_mode()
     def probability(self, x: np.ndarray, doy: np.ndarray) -> np.ndarray:
         """Return (N, K) float32 softmax."""
         parts = []
         for rows, lacking in padded_blocks(len(x), BLOCK):
-            values, mask = split_mask(pad(x[rows], lacking))
-            logits = self.module(values, mask, torch.from_numpy(pad(doy[rows], lacking)))
-            parts.append(torch.softmax(logits, dim=1)[: BLOCK - lacking].numpy())
+            share = self._shares([*_inputs(pad(x[rows], lacking), pad(doy[rows], lacking))])[0]
+            parts.append(share[: BLOCK - lacking])
         return np.concatenate(parts)
 
     @property
@@ -46,20 +49,36 @@ class Network:
         """Values of the state that is handed on from year to year."""
         return int(cast(Any, self.module).state_width)
 
-    @torch.inference_mode()
     def advance(self, x: np.ndarray, doy: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (N, K) float32 softmax of one year and the state (N, S) at its end, from the state before it."""
         shares, states = [], []
         for rows, lacking in padded_blocks(len(x), BLOCK):
-            values, mask = split_mask(pad(x[rows], lacking))
-            before = torch.from_numpy(pad(state[rows], lacking))
-            logits, after = cast(Any, self.module).year(values, mask, torch.from_numpy(pad(doy[rows], lacking)), before)
-            shares.append(torch.softmax(logits, dim=1)[: BLOCK - lacking].numpy())
-            states.append(after[: BLOCK - lacking].numpy())
+            share, after = self._year([*_inputs(pad(x[rows], lacking), pad(doy[rows], lacking)), pad(state[rows], lacking)])
+            shares.append(share[: BLOCK - lacking])
+            states.append(after[: BLOCK - lacking])
         return np.concatenate(shares), np.concatenate(states)
+
+    @cached_property
+    def _shares(self) -> Forward:
+        return self._forward(Shares(self.module))
+
+    @cached_property
+    def _year(self) -> Forward:
+        return self._forward(Year(self.module))
+
+    def _forward(self, module: nn.Module) -> Forward:
+        if self.runtime == "torch":
+            return eager(module.eval())
+        return compiled(module.eval(), self.threads, exact=getattr(self.module, "needs_float32", False))
 
     def files(self) -> dict[str, bytes]:
         return {FILES[0]: save_tensors({key: value.cpu().contiguous() for key, value in self.module.state_dict().items()})}
+
+
+def _inputs(x: np.ndarray, doy: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what a network takes: values with 0 for missing, which steps were observed, days of year."""
+    values, mask = split_mask(x)
+    return values.numpy(), mask.numpy(), doy.astype(np.float32)
 
 
 def split_mask(x: np.ndarray) -> tuple[Tensor, Tensor]:

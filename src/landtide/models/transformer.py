@@ -93,6 +93,9 @@ class Layer(nn.Module):
 class Transformer(nn.Module):
     """The network: dated, masked inputs; encoder; mean and maximum over the observed steps; head over the classes."""
 
+    needs_float32 = True
+    """Its sums over layers lose labels in bfloat16: on a trained model 99.3 % stayed."""
+
     def __init__(self, config: Config, *, channels: int, steps: int, classes: int, seen: list[int]) -> None:
         super().__init__()
         self.embed = nn.Conv1d(channels + DATED, config.width, config.context, padding=config.context // 2)

@@ -4,7 +4,10 @@ import dataclasses
 import logging
 from typing import Any
 
+import numpy as np
+
 from landtide import models
+from landtide.io import storage
 from landtide.models.card import Card
 from landtide.train import data as samples
 from landtide.train.data import Facts
@@ -13,6 +16,9 @@ from landtide.train.place import Place
 from landtide.train.spec import Optimisation, TrainSpec, split_settings
 
 log = logging.getLogger(__name__)
+
+MEMBER_SEEDS = 1000
+"""Between the seeds of two members of an ensemble: studies that differ by one in their seed share none."""
 
 
 def train(spec: TrainSpec, place: Place | None = None) -> str:
@@ -25,7 +31,7 @@ def train(spec: TrainSpec, place: Place | None = None) -> str:
     """
     place = place or Place()
     config, optimisation = split_settings(spec.model, spec.settings)
-    if spec.model not in models.NETWORKS and not place.first:
+    if spec.model not in (*models.NETWORKS, "ensemble") and not place.first:
         log.info("%s is trained by the first process alone", spec.model)
         return spec.output
     scorer, report, facts = _fit(spec, place, config, optimisation)
@@ -58,6 +64,8 @@ def _fit(spec: TrainSpec, place: Place, config: Any, optimisation: Optimisation)
         from landtide.train import networks  # torch takes seconds to import: an SVM needs none of it
 
         return networks.fit(spec, place, config, optimisation)
+    if spec.model == "ensemble":
+        return _fit_members(spec, place, config)
     data, classes = samples.read(spec), len(spec.legend)
     facts = Facts.of(data, config.balance, classes)
     log.info("training %s on %s", spec.model, samples.described(facts, spec))
@@ -70,3 +78,30 @@ def _fit(spec: TrainSpec, place: Place, config: Any, optimisation: Optimisation)
     from landtide.train import trees
 
     return trees.fit_forest(data, config, classes=classes, seed=spec.seed, threads=spec.threads), {}, facts
+
+
+def _fit_members(spec: TrainSpec, place: Place, config: Any) -> tuple[models.Scorer, dict[str, Any], Facts]:
+    """Fit the members of an ensemble one after another, the networks with the loop's settings that the study gives; each has its seed."""
+    from landtide.models.ensemble import Ensemble
+    from landtide.train.checkpoint import Checkpoint
+
+    given = {key: value for key, value in spec.settings.items() if key != "members"}
+    scorers, reports, facts = [], [], []
+    for number, name in enumerate(config.names):
+        if name not in models.NETWORKS and not place.first:
+            continue
+        member = dataclasses.replace(
+            spec,
+            model=name,
+            seed=spec.seed + MEMBER_SEEDS * number,
+            settings=given if name in models.NETWORKS else {},
+            checkpoint=f"{spec.checkpoint or storage.join(spec.output, 'checkpoint')}-{number}",
+        )
+        scorer, report, fact = _fit(member, place, *split_settings(name, member.settings))
+        scorers.append(scorer)
+        reports.append({"member": name, **report})
+        facts.append(fact)
+        if place.first and name in models.NETWORKS:
+            Checkpoint.of(member).remove()
+    prior = np.mean([fact.prior for fact in facts], axis=0)
+    return Ensemble(config.names, tuple(scorers)), {"members": reports}, dataclasses.replace(facts[0], prior=prior)

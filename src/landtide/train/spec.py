@@ -141,7 +141,7 @@ def split_settings(model: str, settings: dict[str, Any]) -> tuple[Any, Optimisat
 
     Raises InputError for an unknown setting, naming the nearest of both, and for a value of the wrong type or range.
     """
-    loop_fields = {item.name: item for item in dataclasses.fields(Optimisation)} if model in models.NETWORKS else {}
+    loop_fields = {item.name: item for item in dataclasses.fields(Optimisation)} if model in (*models.NETWORKS, "ensemble") else {}
     own = {key: value for key, value in settings.items() if key not in loop_fields}
     known = [item.name for item in dataclasses.fields(models.config(model, {}))] + list(loop_fields)
     for key, value in settings.items():

@@ -1,0 +1,105 @@
+"""Networks compiled by OpenVINO: the labels of PyTorch, in a part of its time; where OpenVINO is not installed, PyTorch runs them."""
+
+import importlib.util
+import logging
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.jit import TracerWarning  # type: ignore[attr-defined]
+
+from landtide.core.errors import InputError
+
+log = logging.getLogger(__name__)
+
+Forward = Callable[[list[np.ndarray]], list[np.ndarray]]
+"""Arrays of one block in, arrays out; all blocks have the shapes of the first."""
+
+
+def chosen(runtime: str) -> Literal["torch", "openvino"]:
+    """Settle ``auto``: OpenVINO where it is installed. Raises InputError where OpenVINO is asked for and missing."""
+    installed = importlib.util.find_spec("openvino") is not None
+    if runtime == "openvino" and not installed:
+        raise InputError("classify.runtime: openvino is not installed: pip install 'landtide[fast]', or say auto or torch")
+    return "openvino" if installed and runtime != "torch" else "torch"
+
+
+def eager(module: nn.Module) -> Forward:
+    """Return a module's forward pass as PyTorch runs it."""
+
+    def forward(inputs: list[np.ndarray]) -> list[np.ndarray]:
+        with torch.inference_mode():
+            found = module(*(torch.from_numpy(part) for part in inputs))
+        return [part.numpy() for part in (found if isinstance(found, tuple) else (found,))]
+
+    return forward
+
+
+def compiled(module: nn.Module, threads: int, *, exact: bool) -> Forward:
+    """Return a module's forward pass compiled by OpenVINO, in bfloat16 where the processor computes in it and ``exact`` does not forbid it.
+
+    It is compiled at the first block, for the shapes of that block.
+    """
+    requests: list[Any] = []
+
+    def forward(inputs: list[np.ndarray]) -> list[np.ndarray]:
+        if not requests:
+            requests.append(_compile(module, inputs, threads, exact))
+        found = requests[0].infer(inputs, share_inputs=True)
+        return [np.array(found[number]) for number in range(len(found))]
+
+    return forward
+
+
+def _compile(module: nn.Module, inputs: list[np.ndarray], threads: int, exact: bool) -> Any:
+    import openvino
+
+    tensors = tuple(torch.from_numpy(part) for part in inputs)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", TracerWarning)  # that shapes are fixed by the trace is meant
+        converted = openvino.convert_model(module, example_input=tensors, input=[list(tensor.shape) for tensor in tensors])
+    core = _core()
+    capable = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    precision = "bf16" if capable and not exact else "f32"
+    settings = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,  # workers share the cores with others
+    }
+    log.info("network compiled by OpenVINO in %s", precision)
+    return core.compile_model(converted, "CPU", settings).create_infer_request()
+
+
+@lru_cache(maxsize=1)
+def _core() -> Any:
+    import openvino
+
+    return openvino.Core()
+
+
+class Shares(nn.Module):
+    """A network with its softmax, so that both are compiled together."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, mask: Tensor, doy: Tensor) -> Tensor:
+        return torch.softmax(self.network(x, mask, doy), dim=1)
+
+
+class Year(nn.Module):
+    """One year of a network that carries a state, with its softmax."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, mask: Tensor, doy: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        logits, after = self.network.year(x, mask, doy, state)
+        return torch.softmax(logits, dim=1), after
