@@ -143,6 +143,7 @@ def plan(study_file: StudyFile, workspace: Workspace = None, settings: Settings 
         table.add_row(*row)
     console.print(table)
     hours, compute = sum(made.seconds.values()) / 3600, study.compute
+    assert made.rate is not None
     untold = sum(one.assets_without_size for one in made.checked.planned)
     if untold:
         console.print(f"[yellow]note[/yellow] {untold} assets do not tell their size: the GB are a lower bound")
@@ -151,10 +152,10 @@ def plan(study_file: StudyFile, workspace: Workspace = None, settings: Settings 
     console.print(
         f"Left out      {cloudy} images above source.max_cloud {study.source.max_cloud:g} %, {sum(aside.values())} for other reasons"
     )
+    threads, cores = compute.workers * compute.threads, hours * made.rate.cpu
     console.print(
-        f"Compositing   {hours:.2g} h on this machine with {compute.workers * compute.threads} threads, {hours * made.cpu:.2g} core-hours "
-        f"(measured on {compute.workers * compute.threads} threads just now; the median tile and year takes "
-        f"{statistics.median(made.seconds.values()) / 60:.2g} min)"
+        f"Compositing   {hours:.2g} h on this machine with {threads} threads, {cores:.2g} core-hours (measured just now; "
+        f"the median tile and year takes {statistics.median(made.seconds.values()) / 60:.2g} min)"
     )
     console.print(f"Peak memory   {format_bytes(made.peak)} of {format_bytes(compute.memory)} that a process may use, while compositing")
     console.print(f"Workspace     {format_bytes(made.cubes)} of composites before packing; remote images are cached beside them")
@@ -168,18 +169,20 @@ def run(
     study = read_study(study_file, workspace, _with_memory(settings, memory))
     if study.runner == "kubernetes":
         return submit(study_file, workspace, settings, memory, force)
-    _check(study)
-    study_uri = driver.new_run(study, _options(force))
+    checked = _check(study)
+    study_uri = driver.new_run(study, _options(force), _steps(study).forecast(study, checked).record)
     with progress.Display(console) as display:
         published = driver.execute(study, study_uri, display.show)
     _tell_result(published, _view_command(study_file, workspace, settings))
     return None
 
 
-def _check(study: Study) -> None:
-    """Look at everything that can be wrong, and print what is worth a note."""
-    for warning in _steps(study).check(study).warnings:
+def _check(study: Study) -> Any:
+    """Look at everything that can be wrong, print what is worth a note, and return what was found."""
+    checked = _steps(study).check(study)
+    for warning in checked.warnings:
         console.print(f"[yellow]note[/yellow] {warning}")
+    return checked
 
 
 def _options(force: bool) -> driver.Options:
@@ -362,9 +365,9 @@ for _name, _summary in {
 def _run_step(name: str, study: Study, options: driver.Options) -> None:
     """Do the steps up to one in this process."""
     steps = _steps(study)
-    steps.check(study)
+    planned = steps.forecast(study, steps.check(study)).record
     logging.getLogger("landtide.steps").setLevel(logging.CRITICAL)  # `main` prints the error of a step
-    study_uri, mark = driver.new_run(study, options), secrets.token_hex(8)
+    study_uri, mark = driver.new_run(study, options, planned), secrets.token_hex(8)
     os.environ[processes.MARK] = mark
     with progress.Display(console) as display:
         events = progress.EventHandler(display)

@@ -8,8 +8,7 @@ import functools
 import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pystac
 
@@ -33,6 +32,9 @@ from landtide.runs import (
     produce,
     step_of,
 )
+
+if TYPE_CHECKING:
+    from landtide.planning import Plan
 
 log = logging.getLogger(__name__)
 
@@ -70,57 +72,18 @@ def check(study: Study, *, writable: bool = True) -> retrieving.Checked:
     return checked
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What a study will need, told before anything runs."""
+def plan(study: Study) -> "Plan":
+    """Say what a study will need, from its catalog and from a short job that is measured now; see `landtide.planning`."""
+    from landtide import planning
 
-    checked: retrieving.Checked
-    seconds: dict[tuple[str, int], float]
-    """Of compositing a tile and year on this machine."""
-
-    cpu: float
-    """CPU seconds a second of it."""
-
-    peak: int
-    """Bytes of the largest process while compositing."""
-
-    cubes: int
-    """Bytes of all cubes before they are packed; packed they take about 60 %."""
+    return planning.measured(study, check(study, writable=False))
 
 
-def plan(study: Study) -> Plan:
-    """Say what a study will need, from its catalog and from a short job that is measured now. Nothing is written.
+def forecast(study: Study, checked: retrieving.Checked) -> "Plan":
+    """Say what a study will need by what is known already; see `landtide.planning`."""
+    from landtide import planning
 
-    Raises InputError with the first thing that is wrong with the study.
-    """
-    from tempfile import TemporaryDirectory
-
-    from landtide import composite as compositing
-    from landtide.launch.workers import open_pool
-
-    checked, compute = check(study, writable=False), study.compute
-    tiles = {tile.name: tile for tile in checked.tiles}
-    channels = len(study.band_ids) + len(study.index_list)
-    with TemporaryDirectory(prefix="landtide-plan-") as folder, open_pool(compute.workers, compute.threads, compute.memory) as pool:
-        rate = compositing.measure(Path(folder), study.band_ids, study.composite, compute.memory, pool)
-    seconds, peak, cubes = {}, 0, 0
-    for one in checked.planned:
-        tile, threads = tiles[one.tile], compute.workers * compute.threads
-        pixels = tile.shape[0] * tile.shape[1]
-        seconds[one.tile, one.year] = pixels * one.images * len(study.band_ids) / rate.samples
-        needed = compositing.peak_memory(
-            tile,
-            one.year,
-            one.images,
-            bands=study.band_ids,
-            channels=channels,
-            settings=study.composite,
-            memory=compute.memory,
-            threads=threads,
-        )
-        peak = max(peak, needed)
-        cubes += pixels * study.composite.steps(one.year) * (2 * len(study.channels) + 1)
-    return Plan(checked, seconds, rate.cpu, peak, cubes)
+    return planning.forecast(study, checked)
 
 
 def open_run(study_uri: str, job: str) -> str:
@@ -434,6 +397,7 @@ def publish(
         samples={"old map": manifest.read(samples)} | ({"stable": manifest.read(stable)} if stable else {}),
         models=({"preliminary": manifest.read(preliminary)} if preliminary else {}) | {"final": manifest.read(model)},
         evaluation=manifest.read(evaluation),
+        plan=_plan_of(run),
     )
     folder = driver.published(run.study)
     if "publish" not in run.force and publishing.published_id(folder) == publishing.published_content(made):
@@ -487,6 +451,14 @@ def audit(run: Run, report: Report, retrieved: list[str], cubes: list[str], samp
     report.count(polygons=item.properties["landtide:polygons"])
     report.note = folder
     return folder
+
+
+def _plan_of(run: Run) -> dict[str, Any] | None:
+    """Return what was planned when the run began, None where nothing was."""
+    try:
+        return dict(storage.read_json(storage.join(run.folder, driver.PLAN)))
+    except FileNotFoundError:
+        return None
 
 
 def _map_tile(

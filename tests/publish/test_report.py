@@ -209,6 +209,17 @@ def record():
             }
             for year in (2020, 2021)
         ],
+        "plan": {
+            "rows": [
+                {
+                    "tile": "31UFT",
+                    "year": 2021,
+                    "planned": {"images": 30, "bytes": 4e9, "seconds": None},
+                    "actual": {"images": 29, "bytes": 3.9e9, "seconds": 300.0, "peak_memory": 2.5e9},
+                }
+            ],
+            "peak_memory": 3.1e9,
+        },
         "composite": [
             {
                 "tile": "31UFT",
@@ -284,13 +295,24 @@ def test_page_is_self_contained_and_forbids_scripts(record):
     assert not re.findall(r"https?://|@import|url\(", page)
 
 
-@pytest.mark.parametrize("missing", ["run", "warnings", "evaluation", "refused", "retrieval", "composite", "training"])
+@pytest.mark.parametrize("missing", ["run", "warnings", "evaluation", "refused", "retrieval", "plan", "composite", "training"])
 def test_missing_part_is_said_and_the_rest_stands(record, missing):
     whole = parsed(render(record)).text
     del record[missing]
     text = parsed(render(record)).text
     assert text != whole
     assert "Provenance" in text
+
+
+def test_plan_stands_beside_what_it_came_to(record):
+    text = parsed(render(record)).text
+    assert "Planned, and what it came to" in text
+    assert "0.97" in text  # 29 of 30 images
+    assert "The time was not planned" in text
+    record["plan"]["rows"][0]["planned"]["seconds"] = 150.0
+    text = parsed(render(record)).text
+    assert "2.00" in text
+    assert "not planned" not in text
 
 
 def test_record_of_nothing_but_a_name_says_what_is_missing():

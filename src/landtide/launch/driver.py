@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 from landtide.core.errors import LandtideError
 from landtide.core.study import Study, settle
@@ -21,6 +22,7 @@ from landtide.launch import processes, progress
 from landtide.launch.workers import THREAD_VARIABLES
 
 STUDY = "study.json"
+PLAN = "plan.json"
 ERROR = "error.json"
 LOG = "kfp.log"
 
@@ -48,12 +50,17 @@ class Options:
     """Years to work on; None = all."""
 
 
-def new_run(study: Study, options: Options | None = None) -> str:
-    """Open the folder of a new run and write the resolved study into it; return the URI, which every step starts from."""
+def new_run(study: Study, options: Options | None = None, plan: dict[str, Any] | None = None) -> str:
+    """Open the folder of a new run and write the resolved study into it; return the URI, which every step starts from.
+
+    plan  what the run is expected to need, for the report
+    """
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
     uri = storage.join(study.workspace, study.name, "runs", name, STUDY)
     # Keys that the study leaves open stay open: some defaults mean "as the catalog has it".
     record = study.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    if plan is not None:
+        storage.write_json(storage.join(storage.parent(uri), PLAN), plan)
     storage.write_json(uri, {"study": record, "options": asdict(options or Options())})
     return uri
 

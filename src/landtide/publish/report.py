@@ -14,6 +14,8 @@
       "evaluation": report.json                              of `landtide.evaluate` (results.py)
       "refused": [{"stage": "old map", "report": refused.json}, ...]        of `landtide.extract` (report.py)
       "retrieval": [retrieval.json, ...]                     of `landtide.retrieve`, one a tile and year
+      "plan": {"rows": [{"tile": "33TVL", "year": 2017, "planned": {"images": 25, "bytes": ..., "seconds": ...}, "actual": {...}}, ...],
+               "peak_memory": 2000000000},                   what was planned when the run began, and what it came to
       "composite": [composite.json, ...]                     of `landtide.composite`, one a tile and year
       "training": [{"stage": "svm", "report": training.json}, ...]           of `landtide.train`
       "maps": [{"scene": "33TVL", "title": "Land cover 2017", "kind": "label" | "old_map" | "confidence" | "image",
@@ -74,6 +76,7 @@ def render(record: Record) -> str:
         refused=record.get("refused") or [],
         reasons=REASONS,
         retrieval=sections.retrieval(record.get("retrieval") or []),
+        plan=sections.plan(record["plan"]) if record.get("plan") else None,
         composites=sections.composites(record.get("composite") or []),
         training=sections.training(record.get("training") or []),
     )

@@ -228,6 +228,27 @@ def composites(records: list[Record]) -> list[Record]:
     return sorted(rows, key=lambda row: (row["tile"], row["year"]))
 
 
+def plan(record: Record) -> list[Record]:
+    """Return what was planned beside what it came to, summed over the tiles and years that were planned."""
+    rows = [row for row in record["rows"] if row["planned"]]
+
+    def total(key: str) -> tuple[float | None, float | None]:
+        planned, actual = ([row[side][key] for row in rows] for side in ("planned", "actual"))
+        return (None if None in planned else sum(planned)), (None if None in actual else sum(actual))
+
+    peaks = [row["actual"]["peak_memory"] for row in record["rows"] if row["actual"]["peak_memory"]]
+    found = [
+        ("Images", "count", *total("images")),
+        ("Size, GB", "gigabytes", *total("bytes")),
+        ("Time of compositing", "duration", *total("seconds")),
+        ("Peak memory of compositing, GB", "gigabytes", record["peak_memory"], max(peaks, default=None)),
+    ]
+    return [
+        {"what": what, "format": form, "planned": planned, "actual": actual, "ratio": actual / planned if planned and actual else None}
+        for what, form, planned, actual in found
+    ]
+
+
 def training(records: list[Record]) -> list[Record]:
     """Return each training with its curves, drawn on one scale for both losses."""
     told = []

@@ -33,6 +33,8 @@ class Made:
     samples: dict[str, pystac.Item]
     models: dict[str, pystac.Item]
     evaluation: pystac.Item
+    plan: dict[str, Any] | None = None
+    """What the run was expected to need (`landtide.planning`)."""
 
     @property
     def all(self) -> list[pystac.Item]:
@@ -106,9 +108,28 @@ def _record(made: Made) -> dict[str, Any]:
         "evaluation": storage.read_json(made.evaluation.assets["report"].href),
         "refused": [{"stage": stage, "report": storage.read_json(item.assets["refused"].href)} for stage, item in made.samples.items()],
         "retrieval": retrieval,
+        "plan": _plan(made),
         "composite": [storage.read_json(item.assets["report"].href) for item in made.cubes.values()],
         "training": [{"stage": stage, "report": storage.read_json(item.assets["training"].href)} for stage, item in made.models.items()],
     }
+
+
+def _plan(made: Made) -> dict[str, Any] | None:
+    """Return what was planned and what it came to, from the manifests; a row a tile and year."""
+    if made.plan is None:
+        return None
+    planned = {(row["tile"], row["year"]): row for row in made.plan["rows"]}
+    rows = []
+    for (tile, year), item in made.retrieved.items():
+        cube = made.cubes[tile, year].properties
+        actual = {
+            "images": item.properties["landtide:images"],
+            "bytes": item.properties["landtide:bytes"],
+            "seconds": cube.get("landtide:seconds"),
+            "peak_memory": cube.get("landtide:peak_memory"),
+        }
+        rows.append({"tile": tile, "year": year, "planned": planned.get((tile, year)), "actual": actual})
+    return {"rows": rows, "peak_memory": made.plan["peak_memory"]}
 
 
 def _named(item: pystac.Item) -> dict[str, Any]:
