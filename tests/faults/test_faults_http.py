@@ -171,3 +171,12 @@ def test_a_host_that_wants_a_token_says_which(server: Unruly, monkeypatch: pytes
     server.always["a.bin"] = refuse(401)
     with pytest.raises(storage.RefusedError, match=r"refused \(401\): set EARTHDATA_TOKEN"):
         storage.read_bytes(f"{server.url.replace('127.0.0.1', 'localhost')}/a.bin")
+
+
+@pytest.mark.parametrize("status", [403, 405, 501])
+def test_a_server_without_head_is_asked_for_one_byte(server: Unruly, status: int):
+    server.always["HEAD a.bin"] = refuse(status)
+    told = storage.head(f"{server.url}/a.bin")
+    assert told["size"] == len(CONTENT)
+    assert told["etag"]
+    assert [headers.get("Range") for method, _, headers, _ in server.asked if method == "GET"] == ["bytes=0-0"]

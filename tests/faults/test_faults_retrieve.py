@@ -16,6 +16,7 @@ from landtide.retrieve import UnreachedError, api, digest, resolve_tiles, source
 from landtide.retrieve.search import SetAside, find
 from tests.faults.unruly import Unruly, cut, other, refuse, trickle
 from tests.retrieve.made import TILE, make_study, red, run_fetch, truncate
+from tests.retrieve.made_safe import write_jp2
 
 
 def study_of(unruly: Unruly, tmp_path: Path, **keys):
@@ -281,6 +282,32 @@ def test_a_disk_that_fills_ends_with_one_line_and_the_next_run_goes_on(unruly: U
     assert "no space left on the disk" in message or "free space there" in message
     assert (int(kept) > 0) == (where == "workspace")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("harm", ["cut", "gone"])
+def test_a_copy_that_is_harmed_in_the_cache_is_made_anew(unruly: Unruly, tmp_path: Path, harm: str):
+    study = study_of(unruly, tmp_path)
+    (tile,) = resolve_tiles(study)
+    before, _, _ = run_fetch(study, tile, 2020)
+    path = Path(before[1]["assets"]["B04"]["href"])
+    truncate(path) if harm == "cut" else path.unlink()
+    after, _, _ = run_fetch(study, tile, 2020)
+    assert after == before
+    assert_whole(after, (1, 11, 21))
+
+
+def test_a_remote_jp2_that_does_not_decode_sets_its_acquisition_aside(unruly: Unruly, tmp_path: Path):
+    for day in (1, 11):
+        write_jp2(unruly.folder / f"items/day{day:02}/B04.jp2", red(day), 10)
+        item = unruly.folder / f"items/day{day:02}/day{day:02}.json"
+        record = json.loads(item.read_text())
+        record["assets"]["B04"]["href"] = "./B04.jp2"
+        item.write_text(json.dumps(record))
+    truncate(unruly.folder / "items/day11/B04.jp2")
+    study = study_of(unruly, tmp_path)
+    features, report, _ = run_fetch(study, resolve_tiles(study)[0], 2020)
+    assert_whole(features, (1, 21))
+    assert [(one["id"], "B04.jp2 cannot be decoded" in one["reason"]) for one in report["set_aside"]] == [("day11", True)]
 
 
 def test_nothing_is_written_where_nothing_is_left(unruly: Unruly, tmp_path: Path):

@@ -17,7 +17,7 @@ from landtide.core.period import Period
 from landtide.core.study import OldMap, Study
 from landtide.core.tile import Tile
 from landtide.io.manifest import Key, writing
-from landtide.retrieve import old_map, old_map_source, positional_accuracy, warp_old_map
+from landtide.retrieve import old_map_source, polygons, positional_accuracy, warp_old_map
 from landtide.retrieve.old_map import FILL, windows_of
 
 CORINE = "data/corine/clc2018_lanjaron"
@@ -232,7 +232,7 @@ def test_unclassified_polygons_of_corine_are_no_data(fill: int):
     ],
 )
 def test_the_column_of_codes_is_found_under_its_many_names(fields: list[str], year: int | None, picked: str):
-    assert old_map._code_column("map.gpkg", None, fields, year) == picked
+    assert polygons.code_column("map.gpkg", None, fields, year) == picked
 
 
 def test_national_maps_come_by_a_table_of_their_own(tmp_path: Path):

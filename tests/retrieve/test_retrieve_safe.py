@@ -1,5 +1,6 @@
 """Folders of Sentinel-2 products: metadata of real products, pixels of synthetic ones."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import rasterio
 from made import TILE, make_study, run_fetch
 from made_safe import product_name, write_safe, zipped
+from rasterio.windows import Window
 
 from landtide.core.errors import InputError
 from landtide.io import storage
@@ -106,6 +108,25 @@ def test_jp2_is_decoded_once_whatever_is_asked_again(tmp_path: Path):
         path.write_bytes(b"gone")  # what names its content is the manifest's checksum, so the copies still count
     after, _, _ = run_fetch(study, tile, 2020)
     assert [feature["assets"] for feature in after] == [feature["assets"] for feature in before]
+
+
+def test_products_of_both_baselines_become_one_series_of_reflectance(tmp_path: Path):
+    from landtide import steps
+    from landtide.io import manifest
+    from landtide.io.cube import open_cube
+
+    for day, lift, baseline in (("20200505", 1000, "05.10"), ("20200615", 0, "02.14")):
+        write_safe(tmp_path / "products", day, images(5, lift=lift), baseline=baseline)
+    study = study_of(tmp_path / "products", tmp_path, compute={"workers": 1}, composite={"period": "P1M", "gaps": "none"})
+    (tile,) = resolve_tiles(study)
+    uri = str(tmp_path / "run" / "study.json")
+    storage.write_json(uri, {"study": study.model_dump(mode="json", by_alias=True)})
+    (cube_uri,) = json.loads(steps.composite(uri, steps.retrieve(uri, tile.name))).values()
+    cube = open_cube(manifest.read(cube_uri).assets["cube"].href)
+    series = cube.read(Window(0, 0, tile.shape[1], tile.shape[0]))[:, cube.bands.index("B04")]
+    may, june = series[4], series[5]
+    assert np.nanmax(np.abs(may - june)) < 1e-6
+    assert np.allclose(may, (images(5)["B04"] - 1000.0) / 10_000, atol=1e-6)
 
 
 def test_only_the_window_of_a_product_is_kept(tmp_path: Path):

@@ -48,6 +48,9 @@ MEDIA_TYPES = {
 }
 """What the system's table of media types may lack or tell otherwise."""
 
+NO_HEAD = {403, 405, 501}
+"""Answers to HEAD that GET may not have."""
+
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS}
 DENIED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "AuthFailure"}
@@ -169,10 +172,12 @@ def head(uri: str) -> dict[str, Any]:
         return {"size": int(answer["ContentLength"]), "etag": str(answer.get("ETag", "")).strip('"'), "modified": ""}
     with http_errors(uri):
         response = http.session().head(uri, allow_redirects=True)
+        if response.status_code in NO_HEAD:  # signed for GET alone, or not known to the server
+            response = http.session().get(uri, headers={"Range": "bytes=0-0"})
         response.raise_for_status()
-    length = response.headers.get("Content-Length")
+    length = response.headers.get("Content-Range", "").rpartition("/")[2] or response.headers.get("Content-Length")
     told = {"etag": response.headers.get("ETag", "").strip('"'), "modified": response.headers.get("Last-Modified", "")}
-    return {"size": int(length) if length else None, **told}
+    return {"size": int(length) if length and length.isdigit() else None, **told}
 
 
 def write_bytes(uri: str, data: bytes) -> None:

@@ -86,11 +86,19 @@ def keep(href: str, tile: Tile, cache: str, *, checksum: str | None, always: boo
     place = f"{urlsplit(href)._replace(query='').geturl()}|{source}|{sorted(tile.to_dict().items())}" + (f"|{band}" if band else "")
     name = sha256(place.encode()).hexdigest()[:32]
     folder = storage.join(cache, name[:2])
+    return _copy_at_hand(folder, name) or _copy(href, folder, name, tile, checksum, codes, band)
+
+
+def _copy_at_hand(folder: str, name: str) -> Kept | None:
+    """Return a copy that is in the cache, None where there is none, or only a part of it."""
     try:
         record = storage.read_json(storage.join(folder, f"{name}.json"))
-    except FileNotFoundError:
-        return _copy(href, folder, name, tile, checksum, codes, band)
-    return Kept(**{**record, "href": storage.join(folder, record["href"])})
+        uri = storage.join(folder, record["href"])
+        if storage.size(uri) != record.pop("size"):
+            return None
+    except (FileNotFoundError, KeyError):
+        return None
+    return Kept(**{**record, "href": uri})
 
 
 def _in_place(path: Path, tile: Tile, checksum: str | None, source: str) -> Kept:
@@ -109,11 +117,11 @@ def _copy(href: str, folder: str, name: str, tile: Tile, checksum: str | None, c
         local = Path(scratch) / f"{name}.tif"
         described = _copied(href, tile, local, checksum, codes, band)
         uri = storage.join(folder, local.name)
-        record = {**asdict(described), "checksum": SHA256 + storage.sha256(str(local))}
+        record = {**asdict(described), "checksum": SHA256 + storage.sha256(str(local)), "size": local.stat().st_size}
         with storage.explain_os_errors(uri):
             storage.upload(local, uri)
     storage.write_json(storage.join(folder, f"{name}.json"), record)
-    return Kept(**{**record, "href": uri})
+    return Kept(**{**asdict(described), "href": uri, "checksum": str(record["checksum"])})
 
 
 def _copied(href: str, tile: Tile, local: Path, checksum: str | None, codes: bool, band: int | None) -> Kept:

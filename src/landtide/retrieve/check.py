@@ -11,11 +11,12 @@ from landtide.core.study import OldMap, Study
 from landtide.core.tile import Tile
 from landtide.retrieve import items
 from landtide.retrieve.area import resolve_tiles
-from landtide.retrieve.fetch import size_of
 from landtide.retrieve.legends import load_crosswalk, load_legend
-from landtide.retrieve.old_map import NoOverlapError, known_codes
+from landtide.retrieve.old_map import known_codes
 from landtide.retrieve.place import shows
 from landtide.retrieve.points import on_tile, point_codes, points_crosswalk, points_frame, points_note
+from landtide.retrieve.polygons import NoOverlapError
+from landtide.retrieve.records import size_of
 from landtide.retrieve.report import SizeTable, size_table
 from landtide.retrieve.search import Found, find, static_items
 

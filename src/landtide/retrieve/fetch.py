@@ -11,7 +11,6 @@ from typing import Any, Protocol
 import numpy as np
 import pystac
 
-from landtide.core.bands import is_reflectance
 from landtide.core.errors import InputError, LandtideError
 from landtide.core.study import Requests, Study
 from landtide.core.tile import Tile
@@ -21,13 +20,11 @@ from landtide.retrieve import digest, hls, items, looks
 from landtide.retrieve.cache import Kept, UnreadableError, keep
 from landtide.retrieve.offset_test import UNSEEN, Verdict, offset_in_pixels
 from landtide.retrieve.radiometry import Radiometry, UnknownRadiometryError, decide, settle
+from landtide.retrieve.records import missing_number, nothing_left, record_of, report_of
 from landtide.retrieve.search import Acquisition, Found, SetAside, find
 from landtide.retrieve.series import BAND
 
 log = logging.getLogger(__name__)
-
-MISSING_DN = 0.0
-"""No data of every Sentinel-2 product. Source: SPECIAL_VALUE NODATA in the product metadata."""
 
 SECONDS_A_DAY = 86_400
 
@@ -113,13 +110,13 @@ def fetch(study: Study, tile: Tile, year: int, out: Writing, pool: Pool, without
     kept = [one for one in kept if one.item.id in decided]
     set_aside = [*found.set_aside, *aside]
     if not kept:
-        raise InputError(_nothing_left(tile, year, set_aside))
+        raise InputError(nothing_left(tile, year, set_aside))
     for one in aside:
         log.warning("tile %s, %s: acquisition %s set aside: %s", tile.name, year, one.id, one.reason)
-    records = [_record(one, prepared[one.item.id], decided[one.item.id], found.mask) for one in kept]
+    records = [record_of(one, prepared[one.item.id].kept, decided[one.item.id], found.mask) for one in kept]
     out.put_json("items.json", {"type": "FeatureCollection", "features": records})
     out.add_asset("items", "items.json", media_type="application/geo+json", roles=["data"], title="Acquisitions")
-    report = _report(tile, year, kept, decided, set_aside, found.mask)
+    report = report_of(tile, year, kept, decided, set_aside, found.mask)
     out.put_json("retrieval.json", report)
     out.add_asset("report", "retrieval.json", media_type="application/json", roles=["metadata"], title="Retrieval report")
     out.properties |= {"landtide:images": report["images"], "landtide:bytes": report["bytes"], "landtide:mask": found.mask}
@@ -145,12 +142,6 @@ def _left(found: Found, without: tuple[SetAside, ...]) -> Found:
     names = {one.id for one in without}
     kept = tuple(one for one in found.acquisitions if one.item.id not in names)
     return Found(kept, (*found.set_aside, *without), found.mask)
-
-
-def size_of(acquisitions: Iterable[Acquisition]) -> tuple[int, int]:
-    """Return the bytes of the assets used, and how many assets do not tell their size."""
-    sizes = digest.asset_sizes([one.item.assets[key] for one in acquisitions for key in one.assets.values()])
-    return sum(size for size in sizes if size is not None), sum(size is None for size in sizes)
 
 
 def _prepare_all(study: Study, tile: Tile, found: Found, pool: Pool) -> tuple[dict[str, Prepared], list[SetAside], list[SetAside]]:
@@ -197,14 +188,7 @@ def _prepare(job: _Job, *, tile: Tile, cache: str, always: bool, manners: Reques
         return _Failed(str(error), passing=False)
     except storage.UnreachableError as error:
         return _Failed(str(error), passing=True)
-    return kept, looks.read_numbers(kept, _nodata(job.name, job.nodata, kept), tile) if job.looked_at else None
-
-
-def _nodata(name: str, told: float | None, kept: Kept) -> float | None:
-    """Return the no-data value: the catalog's, else the file's, else that of Sentinel-2's reflectance."""
-    if told is not None:
-        return told
-    return kept.nodata if kept.nodata is not None else (MISSING_DN if is_reflectance(name) else None)
+    return kept, looks.read_numbers(kept, missing_number(job.name, job.nodata, kept), tile) if job.looked_at else None
 
 
 def _radiometry(
@@ -256,9 +240,8 @@ def _verdicts(
         numbers, kept = prepared[one.item.id].numbers, prepared[one.item.id].kept
         if not numbers:
             continue
-        nodata = {
-            role: _nodata(name, items.packing(one.item.assets[one.assets[name]]).get("nodata"), kept[name]) for role, name in roles.items()
-        }
+        assets = {role: one.item.assets[one.assets[name]] for role, name in roles.items()}
+        nodata = {role: missing_number(name, items.packing(assets[role]).get("nodata"), kept[name]) for role, name in roles.items()}
         seen.append(
             looks.look(
                 one.item.id,
@@ -271,57 +254,3 @@ def _verdicts(
             )
         )
     return {look.id: verdict for look, verdict in zip(seen, offset_in_pixels(seen, masked=mask is not None), strict=True)}
-
-
-def _record(one: Acquisition, prepared: Prepared, decided: dict[str, Radiometry], mask: str | None) -> dict[str, Any]:
-    """Return the item as compositing reads it."""
-    record = one.item.to_dict(include_self_link=False, transform_hrefs=False)
-    home = one.item.get_self_href()
-    record["links"] = [{"rel": "derived_from", "href": home}] if home else []
-    for field in ("proj:shape", "proj:transform", "proj:bbox"):  # a window has another grid than its source
-        record["properties"].pop(field, None)
-    record["assets"] = {
-        name: _asset(one.item.assets[key], name, prepared.kept[name], decided.get(name)) for name, key in one.assets.items()
-    }
-    return record
-
-
-def _asset(asset: pystac.Asset, name: str, kept: Kept, radiometry: Radiometry | None) -> dict[str, Any]:
-    fields: dict[str, Any] = {"href": kept.href, "type": asset.media_type, "roles": asset.roles or ["data"], "data_type": kept.dtype}
-    missing = _nodata(name, items.packing(asset).get("nodata"), kept)
-    if missing is not None:
-        fields["nodata"] = missing
-    fields["file:checksum"] = kept.checksum
-    if radiometry is not None:
-        fields |= {"raster:scale": radiometry.scale, "raster:offset": radiometry.offset, "landtide:radiometry": radiometry.reason}
-    return fields
-
-
-def _report(
-    tile: Tile, year: int, kept: list[Acquisition], decided: dict[str, dict[str, Radiometry]], aside: list[SetAside], mask: str | None
-) -> dict[str, Any]:
-    size, untold = size_of(kept)
-    return {
-        "tile": tile.name,
-        "year": year,
-        "images": len(kept),
-        "bytes": size,
-        "assets_without_size": untold,
-        "mask": mask,
-        "acquisitions": [
-            {
-                "id": one.item.id,
-                "datetime": items.moment(one.item).isoformat(),
-                "cloud_cover": items.cloud_cover(one.item),
-                "radiometry": sorted({told.reason for told in decided[one.item.id].values()}),
-                "offset": sorted({told.offset for told in decided[one.item.id].values()}),
-            }
-            for one in kept
-        ],
-        "set_aside": [{"id": one.id, "reason": one.reason} for one in aside],
-    }
-
-
-def _nothing_left(tile: Tile, year: int, aside: list[SetAside]) -> str:
-    why = f"all {len(aside)} are set aside, the first ({aside[0].id}) because: {aside[0].reason}" if aside else "the catalog has none"
-    return f"tile {tile.name} has no usable acquisition in {year}: {why}. Correct `years` or `source`"

@@ -1,13 +1,11 @@
 """The old map on the grid of a tile: rasters in any CRS are warped, polygons rasterised. The map comes to the tile, never the reverse."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import geopandas as gpd
 import numpy as np
 import shapely
 from rasterio import features
@@ -19,13 +17,14 @@ from landtide.core.errors import InputError, LandtideError
 from landtide.core.legend import Crosswalk, corine_codes
 from landtide.core.study import NAMES, OldMap, Study
 from landtide.core.tile import RESOLUTION, Tile
-from landtide.io import storage, vector
+from landtide.io import storage
 from landtide.io.manifest import Writing
 from landtide.io.raster import CogWriter, open_raster, read_on_grid
 from landtide.retrieve import place
 from landtide.retrieve.digest import asset_source
 from landtide.retrieve.legends import load_crosswalk, load_legend
 from landtide.retrieve.place import Box
+from landtide.retrieve.polygons import polygons, require_overlap
 
 CORINE_ACCURACY = 100.0
 """m"""
@@ -43,23 +42,6 @@ FILL = np.iinfo(np.int32).min
 """No data where 0 is a class of the map; no map codes classes like this."""
 
 VECTOR_SUFFIXES = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".parquet", ".geoparquet", ".sqlite", ".gdb", ".zip")
-
-CODE_COLUMNS = (
-    r"code_?\d{2,4}",
-    r"clc_?code",
-    r"code",
-    r"clc(_?\d{2,4})?",
-    r"class(_?(id|code|value))?",
-    r"label",
-    r"lc1?",
-    r"lulc_?id",
-    r"value",
-)
-"""What columns with a map's code are called, the surest first. ``CODE_18`` is CORINE's own."""
-
-
-class NoOverlapError(InputError):
-    """A map and a tile do not meet."""
 
 
 def warp_old_map(study: Study, tile: Tile, out: Writing) -> None:
@@ -169,9 +151,9 @@ def _codes_within(uri: str, layer: str | None, column: str | None, year: int | N
 def _codes_around(uri: str, layer: str | None, column: str | None, year: int | None, tile: Tile) -> tuple[int, ...]:
     """Return the codes in the map's own pixels or polygons that meet the tile's box."""
     if is_vector(uri):
-        return _distinct([_polygons(uri, layer, column, year, tile)["code"].to_numpy()])
+        return _distinct([polygons(uri, layer, column, year, tile)["code"].to_numpy()])
     crs, _ = _raster_extent(uri)
-    _require_overlap(uri, *_raster_extent(uri), tile)
+    require_overlap(uri, *_raster_extent(uri), tile)
     with _readable(uri), open_raster(uri) as dataset:
         grid = Tile(tile.name, crs, tuple(dataset.transform)[:6], dataset.shape)
         window = place.window_of(grid, transform_bounds(tile.crs, crs, *tile.bounds, densify_pts=21))
@@ -206,7 +188,7 @@ def _recoding(uri: str, crosswalk: Crosswalk, held: tuple[int, ...], fill: int) 
 
 
 def _raster_windows(uri: str, tile: Tile) -> Iterator[tuple[Window, np.ndarray]]:
-    _require_overlap(uri, *_raster_extent(uri), tile)
+    require_overlap(uri, *_raster_extent(uri), tile)
     with open_raster(uri) as dataset:
         dtype, missing = np.dtype(dataset.dtypes[0]), dataset.nodata
     if dtype.kind == "f":
@@ -257,23 +239,8 @@ def _readable(uri: str) -> Iterator[None]:
         raise InputError(f"old map {uri} cannot be read as a raster: {' '.join(str(error).split())[:160]}") from error
 
 
-def _require_overlap(uri: str, crs: str, bounds: Box, tile: Tile) -> None:
-    """Raise InputError where a map's extent and a tile's do not meet, naming both in degrees."""
-    ours = place.outline(tile)
-    theirs = shapely.box(*transform_bounds(crs, "EPSG:4326", *bounds, densify_pts=21))
-    if not ours.intersects(theirs):
-        raise NoOverlapError(
-            f"old map {uri} covers {_degrees(theirs.bounds)} and does not overlap tile {tile.name}, {_degrees(ours.bounds)} "
-            "(west, south, east, north): choose a map of the area, or correct `area`"
-        )
-
-
-def _degrees(box: Box) -> str:
-    return "[" + ", ".join(f"{value:.4f}" for value in box) + "]"
-
-
 def _vector_windows(settings: OldMap, tile: Tile) -> Iterator[tuple[Window, np.ndarray]]:
-    shapes = _polygons(settings.uri, settings.layer, settings.column, settings.year, tile)
+    shapes = polygons(settings.uri, settings.layer, settings.column, settings.year, tile)
     index = shapes.sindex
     for window in tile.windows(WINDOW):
         part = tile.crop(window)
@@ -283,56 +250,3 @@ def _vector_windows(settings: OldMap, tile: Tile) -> Iterator[tuple[Window, np.n
             pairs = zip(held.geometry, held["code"].tolist(), strict=True)
             features.rasterize(pairs, out=codes, transform=part.affine)
         yield window, codes
-
-
-@lru_cache(maxsize=2)
-def _polygons(uri: str, layer: str | None, column: str | None, year: int | None, tile: Tile) -> gpd.GeoDataFrame:
-    """Return the polygons that meet a tile, in its CRS, with their ``code`` as a whole number."""
-    if not storage.exists(uri):
-        raise InputError(f"old map {uri} does not exist: correct its path in the study file")
-    info = vector.layer_info(uri, layer)
-    if info["crs"] is None:
-        raise InputError(f"old map {uri} has no CRS: its polygons cannot be placed")
-    crs, bounds = str(info["crs"]), info["bounds"]
-    assert isinstance(bounds, tuple)
-    _require_overlap(uri, crs, bounds, tile)
-    name = _code_column(uri, column, [str(field) for field in np.asarray(info["fields"]).tolist()], year)
-    box = transform_bounds(tile.crs, crs, *tile.bounds, densify_pts=21)
-    frame = vector.read_polygons(uri, layer, bbox=box).to_crs(tile.crs)
-    frame = frame[~frame.geometry.isna() & ~frame.geometry.is_empty]
-    return gpd.GeoDataFrame({"code": _whole(frame[name], uri, name)}, geometry=frame.geometry.values, crs=tile.crs)
-
-
-def _code_column(uri: str, asked: str | None, fields: list[str], year: int | None) -> str:
-    """Return the column that holds the code: the one asked for, else the one that looks most like it.
-
-    Files of changes hold the codes of two years (``Code_12``, ``Code_18``): that of the map's year counts, else the later.
-    """
-    if asked is not None:
-        if asked not in fields:
-            raise InputError(f"old map {uri} has no column {asked!r} (it has {', '.join(fields)}): correct old_map.column")
-        return asked
-    for pattern in CODE_COLUMNS:
-        found = {field: _year_of(field) for field in fields if re.fullmatch(pattern, field, re.IGNORECASE)}
-        if found:
-            of_year = [field for field, told in found.items() if year is not None and told == year]
-            return of_year[0] if of_year else max(found, key=lambda field: found[field])
-    raise InputError(f"old map {uri} has no column that looks like a code (it has {', '.join(fields)}): name it in old_map.column")
-
-
-def _year_of(field: str) -> int:
-    """Return the year in a column's name, 0 where there is none: ``CODE_90`` is of 1990, ``CODE_06`` of 2006."""
-    digits = re.search(r"(\d{4}|\d{2})$", field)
-    if digits is None:
-        return 0
-    number = int(digits[0])
-    return number if number > 99 else number + (1900 if number > 80 else 2000)
-
-
-def _whole(values: "gpd.GeoSeries", uri: str, column: str) -> np.ndarray:
-    """Return codes as int32, (N,); text such as ``311`` counts."""
-    texts = [str(value).strip().removesuffix(".0") for value in values]
-    wrong = sorted({text for text in texts if re.fullmatch(r"-?\d{1,9}", text) is None})
-    if wrong:
-        raise InputError(f"old map {uri}: column {column!r} holds {wrong[0]!r}, no whole number: name another in old_map.column")
-    return np.array([int(text) for text in texts], np.int32)
