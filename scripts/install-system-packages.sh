@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Install what landtide needs from the system's packages (Debian 12 and its relatives). Run it as often as you like.
+# With --containers: also what builds and runs the images, and what `make test-slow` runs the pipeline in containers by.
 set -euo pipefail
 
 # package: the command or file that it brings
@@ -16,6 +17,21 @@ wanted=(
     "munge:munge"
     "fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf" # text in the browser's pictures
 )
+if [[ ${1:-} == --containers ]]; then
+    wanted+=(
+        "podman:podman"
+        "buildah:buildah"
+        "runc:runc" # crun, podman's own choice, refuses machines whose cgroups are half v1 and half v2
+        "debootstrap:debootstrap"
+        "netavark:/usr/lib/podman/netavark"
+        "aardvark-dns:/usr/lib/podman/aardvark-dns"
+        "catatonit:/usr/libexec/podman/catatonit"
+        "iptables:iptables"
+    )
+elif (($#)); then
+    echo "usage: $0 [--containers]" >&2
+    exit 2
+fi
 
 missing=()
 for entry in "${wanted[@]}"; do

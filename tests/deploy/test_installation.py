@@ -111,8 +111,11 @@ def test_a_missing_operator_is_named_with_where_to_get_it(api: Api, capsys: pyte
     api.groups.remove("kubernetes.dask.org/v1")
     assert installation.main(RIGHTS) == 1
     told = capsys.readouterr().out
-    assert "pytorchjobs (kubeflow.org/v1) are unknown here: install the Kubeflow training operator" in told
-    assert "daskclusters (kubernetes.dask.org/v1) are unknown here: install the Dask operator" in told
+    assert (
+        "pytorchjobs.kubeflow.org/v1 are unknown here; take them out of the chart's values, or install the Kubeflow training operator"
+        in told
+    )
+    assert "daskclusters.kubernetes.dask.org/v1 are unknown here; take them out of the chart's values, or install the Dask operator" in told
 
 
 def test_what_is_switched_off_is_not_asked_for(api: Api) -> None:

@@ -38,6 +38,9 @@ def test_object_round_trip_and_digest(workspace: str) -> None:
     assert storage.read_bytes(uri) == b"tide" * 1000
     assert storage.sha256(uri) == hashlib.sha256(b"tide" * 1000).hexdigest()
     assert storage.size(uri) == 4000
+    assert storage.read_range(uri, 2, 7) == b"detid"
+    assert storage.read_range(uri, 3998, 5000) == b"de"
+    assert storage.read_range(uri, 5, 5) == b""
 
 
 def test_only_the_first_of_many_creators_wins(workspace: str) -> None:

@@ -76,3 +76,29 @@ def test_a_site_in_an_object_store_is_saved_to_a_folder(s3: str, tmp_path: Path)
     site.save(storage.join(s3, "published"), tmp_path / "site")
     assert (tmp_path / "site" / "maps" / "a" / "2020.tif").read_bytes() == b"maps/a/2020.tif"
     assert len(list((tmp_path / "site").rglob("*.*"))) == 2
+
+
+def test_a_server_without_a_site_is_alive(tmp_path: Path) -> None:
+    with site.server(str(tmp_path / "nothing"), 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        assert fetch(f"{url}/healthz")[:2] == (200, b"")
+        assert fetch(f"{url}/")[0] == 404
+        server.shutdown()
+
+
+def test_a_map_larger_than_a_piece_arrives_whole_and_in_parts(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site, "PIECE", 7)
+    assert fetch(f"{address}/maps/a/2020.tif")[1] == bytes(range(100))
+    assert fetch(f"{address}/maps/a/2020.tif", Range="bytes=3-60")[1] == bytes(range(3, 61))
+
+
+def test_a_store_that_does_not_answer_is_told_to_the_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(uri: str) -> int:
+        raise LandtideError(f"object store failed for {uri}")
+
+    monkeypatch.setattr(storage, "size", fail)
+    with site.server("s3://maps/published", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert fetch(f"http://127.0.0.1:{server.server_port}/")[0] == 502
+        server.shutdown()

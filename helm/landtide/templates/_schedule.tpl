@@ -31,7 +31,8 @@ spec:
       {{- include "landtide.placement" $root | nindent 6 }}
       containers:
         - name: {{ .name }}
-          image: {{ include "landtide.stepsImage" $root }}
+          # What it checks of a study needs the model's own module, and that torch
+          image: {{ include "landtide.trainImage" $root }}
           imagePullPolicy: {{ $root.Values.image.pullPolicy }}
           command: {{ toJson .command }}
           envFrom:

@@ -14,6 +14,8 @@ import requests
 
 from landtide.core.errors import InputError, LandtideError
 from landtide.io import storage
+from landtide.launch.cluster import INSTALL
+from landtide.launch.manifests import KINDS
 
 PATIENCE = 30
 """Seconds that a service may take to answer."""
@@ -21,19 +23,11 @@ PATIENCE = 30
 READ = ("get", "list", "watch")
 OWN = ("create", *READ, "delete")
 
-BACKENDS: dict[str, tuple[str, str, str]] = {
-    "pytorchjob": (
-        "kubeflow.org/v1",
-        "pytorchjobs",
-        "the Kubeflow training operator 1.9, https://www.kubeflow.org/docs/components/trainer/legacy-v1",
-    ),
-    "trainjob": ("trainer.kubeflow.org/v1alpha1", "trainjobs", "Kubeflow Trainer 2.x, https://www.kubeflow.org/docs/components/trainer"),
-    "job": ("batch/v1", "jobs", "Kubernetes itself has it: the API server refuses its own discovery"),
-}
-"""Kind of job -> API version, resource, and what brings it."""
+BACKENDS = ("pytorchjob", "trainjob", "job")
+"""Kinds of job that a training may be started as."""
 
-GANG = ("scheduling.x-k8s.io/v1alpha1", "podgroups", "the scheduler-plugins' coscheduling, https://scheduler-plugins.sigs.k8s.io")
-DASK = ("kubernetes.dask.org/v1", "daskclusters", "the Dask operator, https://kubernetes.dask.org")
+DASK = ("kubernetes.dask.org", "v1", "daskclusters")
+DASK_SOURCE = "the Dask operator: helm install dask-operator dask-kubernetes-operator --repo https://helm.dask.org"
 
 
 @dataclass(frozen=True)
@@ -61,8 +55,7 @@ def rights(backends: list[str], *, gang: bool, dask: bool) -> list[Right]:
     wanted = [Right(verb, "", resource) for resource in ("pods", "events") for verb in READ]
     wanted.append(Right("get", "", "pods/log"))
     for backend in backends:
-        version, resource, _ = BACKENDS[backend]
-        group = version.partition("/")[0]
+        group, _, resource = KINDS[backend]
         wanted += [Right(verb, group, resource) for verb in OWN]
         wanted.append(Right("get", group, f"{resource}/status"))
     if gang:
@@ -94,11 +87,12 @@ def check_rights(namespace: str, backends: list[str], *, gang: bool, dask: bool)
     else:
         yield Finding(True, f"the account has all {len(wanted)} rights in namespace {namespace}")
     known = {version.group_version for group in client.ApisApi().get_api_versions().groups for version in group.versions}
-    for version, resource, source in [BACKENDS[name] for name in backends] + [GANG] * gang + [DASK] * dask:
-        if version in known:
-            yield Finding(True, f"{resource} ({version}) are known")
+    for group, version, resource in [KINDS[name] for name in backends] + [KINDS["podgroup"]] * gang + [DASK] * dask:
+        if f"{group}/{version}" in known:
+            yield Finding(True, f"{resource}.{group}/{version} are known")
         else:
-            yield Finding(False, f"{resource} ({version}) are unknown here: install {source}; or take them out of the chart's values")
+            source = DASK_SOURCE if group == DASK[0] else INSTALL.get(group, "a newer Kubernetes")
+            yield Finding(False, f"{resource}.{group}/{version} are unknown here; take them out of the chart's values, or install {source}")
 
 
 def _connect() -> None:
