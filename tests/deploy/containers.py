@@ -1,5 +1,6 @@
 """Containers on this machine, by podman: the images, a Docker-like service for KFP, and pods out of rendered manifests."""
 
+import base64
 import json
 import os
 import shutil
@@ -89,13 +90,26 @@ class Podman:
     @contextmanager
     def playing(self, *manifests: dict[str, Any]) -> Iterator[None]:
         """Run pods, and what they refer to, by ``podman kube play``; take them down at the end."""
-        path = self.folder / f"{manifests[-1]['metadata']['name']}.yaml"
-        path.write_text("---\n".join(yaml.safe_dump(manifest) for manifest in manifests))
-        self.run("kube", "play", str(path))
+        name = manifests[-1]["metadata"]["name"]
+        secrets = [manifest for manifest in manifests if manifest["kind"] == "Secret"]
+        path = self.folder / f"{name}.yaml"
+        path.write_text("---\n".join(yaml.safe_dump(manifest) for manifest in manifests if manifest not in secrets))
+        for secret in secrets:
+            self._keep(secret)
         try:
+            self.run("kube", "play", str(path))
             yield
         finally:
+            self.run("pod", "rm", "--force", name, check=False)
             self.run("kube", "down", str(path), check=False)
+
+    def _keep(self, secret: dict[str, Any]) -> None:
+        """Keep a Secret as podman 4 reads it for a variable, values in Base64 in a JSON table: its ``kube play`` writes another form."""
+        name, path = secret["metadata"]["name"], self.folder / "secret.json"
+        path.write_text(json.dumps({key: base64.b64encode(value.encode()).decode() for key, value in secret["stringData"].items()}))
+        self.run("secret", "rm", name, check=False)
+        self.run("secret", "create", name, str(path))
+        path.unlink()
 
     def address(self, pod: str) -> str:
         """Return the IP address of a pod, which its first container has."""

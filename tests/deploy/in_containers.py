@@ -29,8 +29,7 @@ def main(study: str, folder: Path) -> None:
         shm_size="1g",
     )
     local.init(runner, pipeline_root=str(folder), enable_caching=False)
-    name = "update" if driver.read_run(study).model.two_stage else "update-single"
-    command._one_at_a_time(command.PIPELINES[name])(study=study)
+    command._for_one_machine(command.pipeline_of(driver.read_run(study)))(study=study)
 
 
 if __name__ == "__main__":
