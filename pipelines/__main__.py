@@ -10,6 +10,7 @@ import traceback
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -21,20 +22,23 @@ from landtide import cli
 from landtide.core.study import Study
 from landtide.launch import driver, processes, progress
 from pipelines import remote
+from pipelines.tune import tune
 from pipelines.update import update, update_single
 
 COMPILED = Path(__file__).parent / "compiled"
-PIPELINES = {"update": update, "update-single": update_single}
+PIPELINES = {"update": update, "update-single": update_single, "tune": tune}
+COMMANDS = {"update": "run", "tune": "tune"}
+"""What the command line calls each pipeline on this machine."""
 
 
 def main() -> int:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m pipelines", description="Compile landtide's pipelines, or run one on this machine.")
-    parser.add_argument("pipeline", choices=["update"])
+    parser.add_argument("pipeline", choices=list(COMMANDS))
     commands = parser.add_subparsers(dest="command", required=True)
     to_compile = commands.add_parser("compile", help="write pipelines/compiled/*.yaml")
     to_compile.add_argument("--check", action="store_true", help="write nothing, say which file differs from its source")
-    commands.add_parser("local", help="run a study through kfp.local: the same as `landtide run`", add_help=False)
+    commands.add_parser("local", help="run a study on this machine: the same as `landtide run`, `landtide tune`", add_help=False)
     to_execute = commands.add_parser("execute", help="run a resolved study in this process; what `local` starts")
     to_execute.add_argument("study", help="URI of the resolved study")
     to_execute.add_argument("--folder", type=Path, required=True, help="local folder for KFP's log and artifacts")
@@ -42,18 +46,18 @@ def main() -> int:
     arguments, rest = parser.parse_known_args()
     match arguments.command:
         case "local":
-            return cli.main(["run", *rest])
+            return cli.main([COMMANDS[arguments.pipeline], *rest])
         case "compile":
             return compile_all(check=arguments.check)
         case "execute":
-            return execute(arguments.study, arguments.folder)
+            return execute(arguments.study, arguments.folder, arguments.pipeline)
         case _:
-            return remote.run(arguments, remote.compiler(pipeline_of, compiled))
+            return remote.run(arguments, remote.compiler(partial(pipeline_of, name=arguments.pipeline), compiled))
 
 
-def pipeline_of(study: Study) -> GraphComponent:
-    """Return the pipeline that makes a study's maps."""
-    return PIPELINES["update" if study.model.two_stage else "update-single"]
+def pipeline_of(study: Study, name: str = "update") -> GraphComponent:
+    """Return the pipeline of a name as a study needs it: maps are made in one stage or in two."""
+    return PIPELINES["update-single" if name == "update" and not study.model.two_stage else name]
 
 
 def compile_all(*, check: bool) -> int:
@@ -85,10 +89,10 @@ def _without_version(text: str) -> str:
     return re.sub(r"^sdkVersion: .*$", "sdkVersion:", text, flags=re.MULTILINE)
 
 
-def execute(study_uri: str, folder: Path) -> int:
+def execute(study_uri: str, folder: Path, name: str = "update") -> int:
     """Run the pipeline of a resolved study in this process: events to stdout, all else into the log; return the exit status."""
     processes.end_with_parent()
-    pipeline = _for_one_machine(pipeline_of(driver.read_run(study_uri)))
+    pipeline = _for_one_machine(pipeline_of(driver.read_run(study_uri), name))
     warnings.filterwarnings("ignore", message=".*non-Python base image.*")  # our images have Python; kfp looks at the name alone
     with (folder / driver.LOG).open("w") as log, redirect_stdout(_Log(log, sys.stdout)) as stream, redirect_stderr(stream):
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "kfp"), enable_caching=False)

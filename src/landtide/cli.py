@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +24,7 @@ from landtide.core.cron import six_fields
 from landtide.core.errors import InputError, LandtideError
 from landtide.core.study import Study, parse_study, settle
 from landtide.core.units import format_bytes
-from landtide.io import storage
+from landtide.io import manifest, storage
 from landtide.launch import doctor as checkup
 from landtide.launch import driver, jobspec, manifests, processes, progress, site, submission
 
@@ -364,6 +364,15 @@ for _name, _summary in {
 
 def _run_step(name: str, study: Study, options: driver.Options) -> None:
     """Do the steps up to one in this process."""
+    with _here(study, options) as (steps, study_uri):
+        for done, _ in _line(steps, study_uri, two_stage=study.model.two_stage):
+            if done == name:
+                break
+
+
+@contextmanager
+def _here(study: Study, options: driver.Options) -> Iterator[tuple[Any, str]]:
+    """Check a study, and lend the module of the steps and the URI of a new run, whose steps are done in this process."""
     steps = _steps(study)
     planned = steps.forecast(study, steps.check(study)).record
     logging.getLogger("landtide.steps").setLevel(logging.CRITICAL)  # `main` prints the error of a step
@@ -373,38 +382,61 @@ def _run_step(name: str, study: Study, options: driver.Options) -> None:
         events = progress.EventHandler(display)
         logging.getLogger(progress.LOGGER).addHandler(events)
         try:
-            for done in _line(steps, study_uri, two_stage=study.model.two_stage):
-                if done == name:
-                    break
+            yield steps, study_uri
         finally:
             logging.getLogger(progress.LOGGER).removeHandler(events)
             with processes.undisturbed():
                 processes.stop(mark)
 
 
-def _line(steps: Any, study_uri: str, *, two_stage: bool) -> Iterator[str]:
-    """Do one step after the other, and yield the name of each when it is done."""
+def _line(steps: Any, study_uri: str, *, two_stage: bool) -> Iterator[tuple[str, Any]]:
+    """Do one step after the other, and yield the name of each when it is done, with what it made."""
     retrieved = [steps.retrieve(study_uri, shard) for shard in steps.plan_shards(study_uri)]
-    yield "retrieve"
+    yield "retrieve", retrieved
     cubes = [steps.composite(study_uri, shard) for shard in retrieved]
-    yield "composite"
+    yield "composite", cubes
     samples = steps.extract(study_uri, retrieved, cubes)
     stages = {}
     if two_stage:
         stages["preliminary"] = steps.train(study_uri, "preliminary", samples)
         labels = steps.classify_candidates(study_uri, stages["preliminary"], samples, cubes)
         stages["stable"] = steps.extract_stable(study_uri, labels, samples, cubes)
-    yield "extract"
+    yield "extract", stages.get("stable", samples)
     model = steps.train(study_uri, "final", stages.get("stable", samples))
-    yield "train"
+    yield "train", model
     maps = [steps.classify(study_uri, model, shard) for shard in cubes]
-    yield "classify"
+    yield "classify", maps
     evaluation = steps.evaluate(study_uri, retrieved, maps, samples)
-    yield "evaluate"
-    steps.publish(study_uri, retrieved, cubes, samples, model, maps, evaluation.uri, **stages)
-    yield "publish"
-    steps.audit(study_uri, retrieved, cubes, samples, maps)
-    yield "audit"
+    yield "evaluate", evaluation
+    yield "publish", steps.publish(study_uri, retrieved, cubes, samples, model, maps, evaluation.uri, **stages)
+    yield "audit", steps.audit(study_uri, retrieved, cubes, samples, maps)
+
+
+@app.command()
+def tune(
+    study_file: StudyFile,
+    workspace: Workspace = None,
+    settings: Settings = None,
+    memory: Memory = None,
+    trials: Annotated[int | None, typer.Option(help="in place of tune.trials")] = None,
+    parallel: Annotated[int | None, typer.Option(help="trials at a time, in place of tune.parallel")] = None,
+    force: Force = False,
+) -> None:
+    """Search for the settings of the model that learn best from the study's samples; an interrupted search goes on where it stopped."""
+    more = [f"tune.{key}={value}" for key, value in {"trials": trials, "parallel": parallel}.items() if value is not None]
+    study = read_study(study_file, workspace, _with_memory([*(settings or []), *more], memory))
+    if not study.model.two_stage:
+        raise InputError(f"tune: model {study.model.name!r} has nothing to search: the SVM tunes itself as it trains")
+    with _here(study, driver.Options(("tune",) if force else ())) as (steps, study_uri):
+        from landtide import learning
+
+        samples = next(made for name, made in _line(steps, study_uri, two_stage=True) if name == "extract")
+        meeting = learning.tune(study_uri, samples, [str(number) for number in range(study.tune.parallel)])
+        item_uri, _ = learning.tune_report(study_uri, samples, [meeting])
+    assets = manifest.read(item_uri).assets
+    console.print(f"Best settings  {assets['settings'].href}  (put them into the study under `model`)")
+    console.print(storage.read_text(assets["settings"].href).rstrip(), markup=False)
+    console.print(f"Report         {assets['report'].href}")
 
 
 @app.command()

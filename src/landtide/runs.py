@@ -32,6 +32,7 @@ ALGORITHMS = {
     "train": 2,
     "candidates": 1,
     "stable": 1,
+    "tune": 1,
     "classify": 1,
     "evaluate": 2,
     "audit": 1,

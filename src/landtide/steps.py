@@ -4,6 +4,7 @@ Every step looks for the manifest of what it would make and does nothing where i
 interrupted one goes on where it stopped. Steps hand each other URIs of manifests; the pixels stay in the workspace.
 """
 
+import dataclasses
 import functools
 import logging
 from contextlib import ExitStack
@@ -35,6 +36,7 @@ from landtide.runs import (
 
 if TYPE_CHECKING:
     from landtide.planning import Plan
+    from landtide.train.spec import TrainSpec
 
 log = logging.getLogger(__name__)
 
@@ -234,7 +236,6 @@ def extract(run: Run, report: Report, retrieved: list[str], cubes: list[str]) ->
 def train(run: Run, report: Report, stage: str, samples: str) -> str:
     """Train a classifier on samples; the stage is ``preliminary`` (the SVM ensemble) or ``final``; return the model's manifest."""
     from landtide.train.output import record as record_training
-    from landtide.train.spec import TrainSpec
 
     study, drawn = run.study, manifest.read(samples)
     name, own = ("svm", {}) if stage == "preliminary" else (study.model.name, study.model.settings)
@@ -243,26 +244,34 @@ def train(run: Run, report: Report, stage: str, samples: str) -> str:
     key = run.key("train", "all", run.span_name, {**settings, **amount}, [manifest.source_of(drawn)])
 
     def make(out: manifest.Writing) -> None:
-        spec = TrainSpec(
-            model=name,
-            settings=own,
-            samples=(drawn.assets["samples"].href,),
-            legend=run.legend,
-            bands=study.channels,
-            steps=study.composite.steps(study.all_years()[0]),
-            trust=study.extract.trust,
-            seed=study.seed,
-            device=study.train.device,
-            threads=study.compute.threads,
-            memory=study.compute.memory,
-            output=str(out.scratch / "model"),
-            checkpoint=storage.join(key.uri, "checkpoint.safetensors"),
-        )
+        spec = training_spec(run, name, own, (drawn.assets["samples"].href,), str(out.scratch / "model"))
+        spec = dataclasses.replace(spec, checkpoint=storage.join(key.uri, "checkpoint.safetensors"))
         record_training(remote.train(spec, study, run.folder, stage), out)
 
     item = produce(run, report, key, make, run.span, None, [drawn])
     report.note = name
     return str(item.get_self_href())
+
+
+def training_spec(run: Run, model: str, settings: dict[str, Any], samples: tuple[str, ...], output: str) -> "TrainSpec":
+    """Return a training as the study wants it."""
+    from landtide.train.spec import TrainSpec
+
+    study = run.study
+    return TrainSpec(
+        model=model,
+        settings=settings,
+        samples=samples,
+        legend=run.legend,
+        bands=study.channels,
+        steps=study.composite.steps(study.all_years()[0]),
+        trust=study.extract.trust,
+        seed=study.seed,
+        device=study.train.device,
+        threads=study.compute.threads,
+        memory=study.compute.memory,
+        output=output,
+    )
 
 
 @step_of("classify candidates")

@@ -10,7 +10,7 @@ import pytest
 import components
 from components import images
 from components.train import train
-from landtide import cli, steps
+from landtide import cli, learning, steps
 
 FILES = sorted(
     path for path in Path(components.__file__).parent.glob("*.py") if path.name not in ("__init__.py", "images.py", "placement.py")
@@ -56,6 +56,16 @@ def test_every_component_calls_a_step_of_the_command_lines_line() -> None:
     in_line = {node.attr for node in ast.walk(by_hand) if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "steps"}
     assert called - in_line == {"open_run", "clean_up"}, "by hand a run is opened by the command, and leaves no pods"
     assert in_line <= called
+
+
+def test_every_other_component_calls_a_step_of_learning() -> None:
+    called = {
+        node.func.attr
+        for path in FILES
+        for node in ast.walk(function_of(path))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == "learning"
+    }
+    assert called == {name for name, value in vars(learning).items() if hasattr(value, "__wrapped__")}
 
 
 def test_images_carry_the_version() -> None:

@@ -1,4 +1,4 @@
-"""Puts `fake_steps` in the place of `landtide.steps`, in every process that has this folder on its PYTHONPATH."""
+"""Puts fakes in the place of `landtide.steps` and `landtide.learning`, in every process that has this folder on its PYTHONPATH."""
 
 import sys
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -10,9 +10,10 @@ class FakeSteps:
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        if name != "landtide.steps":
+        if name not in ("landtide.steps", "landtide.learning"):
             return None
-        return ModuleSpec(name, SourceFileLoader(name, str(Path(__file__).with_name("fake_steps.py"))))
+        file = Path(__file__).with_name(f"fake_{name.rpartition('.')[2]}.py")
+        return ModuleSpec(name, SourceFileLoader(name, str(file)))
 
 
 sys.meta_path.insert(0, FakeSteps)

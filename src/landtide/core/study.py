@@ -286,6 +286,50 @@ class Train(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
+class Range(Section):
+    """Values that a search may take between two ends."""
+
+    low: float
+    high: float
+    log: bool = False
+    """Whether the search moves by factors, as suits rates."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Range":
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError(f"range {self.low:g} to {self.high:g}: low must be below high, and above 0 where log is true")
+        return self
+
+
+class Tune(Section):
+    """How `landtide tune` searches for the settings of the model."""
+
+    trials: int = Field(30, ge=1)
+    """Trainings begun; most of them are stopped early."""
+
+    parallel: int = Field(1, ge=1, le=64)
+    """Trials at a time: processes on this machine, pods elsewhere."""
+
+    method: Literal["asha", "hyperband", "random"] = "asha"
+    """``asha`` stops a trial at a rung unless it is among the best of those that have reached it, and waits for none; ``hyperband`` runs
+    several such ladders with other first rungs; ``random`` draws settings and stops nothing. Source: Li et al. 2020, arXiv:1810.05934."""
+
+    first: int = Field(3, ge=1)
+    """Passes before the first rung: fewer, and noise decides who goes on."""
+
+    reduction: int = Field(3, ge=2)
+    """One in so many goes on to the next rung, which has as many times the passes."""
+
+    budget: int | None = Field(None, ge=1)
+    """Passes over the samples in all, after which no new trial begins; None = until ``trials`` are done."""
+
+    space: dict[str, Range | list[int | float | str]] | None = None
+    """Settings of the model to search: a range, or a list of values. None = a space of landtide's own for each model."""
+
+    storage: str | None = None
+    """Where trials meet: database URL (postgresql://, sqlite:///) or folder; None = a journal of objects in the workspace."""
+
+
 class Consistency(Section):
     """How the maps of several years are made to agree."""
 
@@ -346,6 +390,7 @@ class Study(Section):
     extract: Extract = Extract()
     model: Model = Model()
     train: Train = Train()
+    tune: Tune = Tune()
     consistency: Consistency = Consistency()
     classify: Classify = Classify()
     evaluate: Evaluate = Evaluate()

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,26 @@ def train(spec: Any, study: Study, run_folder: str, stage: str) -> Path:
         together = study.train if _grouped(study, stage) else Train()
         return Path(training.run_training(spec, processes=together.processes, nodes=together.nodes))
     return run_job(cluster.connect(), spec, study, run_folder, stage)
+
+
+def search(spec: Any, study: Study, run_folder: str, groups: list[str]) -> None:
+    """Do trials of a search in one process a group, beside each other: on this machine, or as a job each.
+
+    spec  a `landtide.train.TrainSpec` with a search; the group becomes the name of its worker
+
+    Raises InputError or LandtideError with the line of what failed.
+    """
+    if study.train.backend == "local":
+        named = dataclasses.replace(spec, search=dataclasses.replace(spec.search, worker="-".join(groups)))
+        training.run_search(named, len(groups))
+        return
+
+    def one(group: str) -> None:
+        own = dataclasses.replace(spec, search=dataclasses.replace(spec.search, worker=group), output=f"{spec.output}-{group}")
+        run_job(cluster.connect(), own, study, run_folder, f"tune-{group}")
+
+    with ThreadPoolExecutor(len(groups)) as pool:
+        list(pool.map(one, groups))
 
 
 def run_job(

@@ -26,6 +26,9 @@ SCHEDULER = "local_cwd"
 MAX_RESTARTS = 3
 """How often torchrun starts the processes anew after one is lost; they go on from the last epoch."""
 
+WORKER = "LANDTIDE_WORKER"
+"""Variable with the number of each of several processes that search for settings."""
+
 KILLED = "SIGKILL"
 FRESH_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
 """Variable that torchrun on every node must have as 1: a try after a loss then meets in a store without the keys of the lost one."""
@@ -63,6 +66,20 @@ def run_training(spec: Spec, *, processes: int = 1, nodes: int = 1) -> str:
     return spec.output
 
 
+def run_search(spec: Spec, parallel: int) -> None:
+    """Search for settings in processes beside each other, which meet in the search's storage; return when all are done.
+
+    Raises as `run_training` does.
+    """
+    storage.delete(storage.join(spec.output, ERROR))
+    with tempfile.TemporaryDirectory(prefix="landtide-tune-") as scratch:
+        path = Path(scratch, "spec.json")
+        path.write_text(spec.to_json(), "utf-8")
+        succeeded, last = _run_local(command(str(path), 1, 1), parallel, spec.threads, Path(scratch, "logs"))
+    if not succeeded:
+        raise_error(spec.output, last)
+
+
 def command(spec_uri: str, processes: int, nodes: int) -> list[str]:
     """Return what Python must be given to train on this machine: torchrun where there is more than one process."""
     if processes * nodes == 1:
@@ -84,21 +101,22 @@ def command(spec_uri: str, processes: int, nodes: int) -> list[str]:
     return ["-m", "torch.distributed.run", *amount, *meeting, "-m", MODULE, spec_uri]
 
 
-def _run_local(arguments: list[str], nodes: int, threads: int, logs: Path) -> tuple[bool, str]:
+def _run_local(arguments: list[str], copies: int, threads: int, logs: Path) -> tuple[bool, str]:
     """Run to the end by torchx's ``local_cwd``; return whether it succeeded, and its last telling line."""
     from torchx.runner import Runner
     from torchx.schedulers.api import Stream
     from torchx.schedulers.local_scheduler import create_scheduler
-    from torchx.specs import AppDef, AppState, Role
+    from torchx.specs import AppDef, AppState, Role, macros
 
     environment = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
     environment |= {
         LAUNCHER: str(os.getpid()),
         FRESH_STORE: "1",
+        WORKER: macros.replica_id,
         "OMP_WAIT_POLICY": "passive",  # threads that spin while others hold the cores cost ten times their work
         "GLOO_SOCKET_IFNAME": LOOPBACK,  # gloo would look up this machine's own name, which need not resolve
     }
-    role = Role(ROLE, image="", entrypoint=sys.executable, args=arguments, env=environment, num_replicas=nodes)
+    role = Role(ROLE, image="", entrypoint=sys.executable, args=arguments, env=environment, num_replicas=copies)
     with _own_signals():
         scheduler = create_scheduler("landtide")
     with Runner("landtide", {SCHEDULER: lambda *args, **kwargs: scheduler}) as runner:

@@ -4,6 +4,7 @@ SPEC is the path or URI of a `TrainSpec` in JSON. Exit status 0 done, 1 the work
 stderr and, with the status, in ``error.json`` in the output folder. torchrun itself ends with 1 whatever its processes end with.
 """
 
+import dataclasses
 import logging
 import os
 import signal
@@ -13,6 +14,9 @@ import time
 
 LAUNCHER = "LANDTIDE_LAUNCHER"
 """Variable with the process id of who waits for this training on this machine."""
+
+WORKER = "LANDTIDE_WORKER"
+"""Variable with the number of a process among those that search for settings beside each other."""
 
 AGENT = "TORCHELASTIC_RUN_ID"
 """Variable that torchrun sets: then our parent is its agent, which starts lost processes anew."""
@@ -40,6 +44,8 @@ def main(arguments: list[str]) -> int:
     try:
         spec = TrainSpec.from_json(storage.read_text(arguments[0]))
         error_uri = storage.join(spec.output, ERROR)
+        if spec.search is not None and WORKER in os.environ:
+            spec = dataclasses.replace(spec, search=dataclasses.replace(spec.search, worker=f"{spec.search.worker}.{os.environ[WORKER]}"))
         if place.restarts and storage.exists(error_uri) and storage.read_json(error_uri)["status"] == 2:
             return 2  # torchrun tries again after every failure; the input has not changed
         with threadpool_limits(spec.threads):

@@ -31,6 +31,9 @@ class Epoch:
     accuracy: float | None
     """Share of validation samples whose given label is met: of the labels, not of the truth."""
 
+    recall: float | None
+    """The same share a class, averaged over the classes: rare ones count alike."""
+
 
 @dataclass(frozen=True)
 class State:

@@ -30,6 +30,11 @@ def train(spec: TrainSpec, place: Place | None = None) -> str:
     Raises InputError where the samples cannot be learnt from.
     """
     place = place or Place()
+    if spec.search is not None:
+        from landtide.train import search  # Optuna is an extra of its own
+
+        search.work(spec)
+        return spec.output
     config, optimisation = split_settings(spec.model, spec.settings)
     if spec.model not in (*models.NETWORKS, "ensemble") and not place.first:
         log.info("%s is trained by the first process alone", spec.model)

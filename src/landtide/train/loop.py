@@ -1,7 +1,8 @@
 """The one training loop: it knows no architecture, only ``forward(x, mask, doy) -> logits``, and runs alike in one process and in many."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
@@ -21,6 +22,20 @@ JUDGED = 4096
 """Validation samples a forward pass."""
 
 
+Penalty = Callable[[nn.Module, Batch, Tensor], Tensor]
+"""What is added to the loss of a batch: network, the batch as the network saw it, logits -> scalar."""
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What others add to a training."""
+
+    watch: Callable[[Epoch], None] | None = None
+    """Told after each epoch, in every process; what it raises ends the training."""
+
+    penalty: Penalty | None = None
+
+
 def fit(
     network: nn.Module,
     source: Source,
@@ -29,13 +44,14 @@ def fit(
     seed: int,
     group: Group | None = None,
     checkpoint: Checkpoint | None = None,
+    hooks: Hooks | None = None,
 ) -> tuple[dict[str, Tensor], list[Epoch]]:
     """Train a network; return its best weights (in the first process) and the curve.
 
     Randomness: every epoch's depends on seed, epoch and process alone, so that a training which goes on from a checkpoint makes the same
     bytes as one that was never cut off. Same seed, machine, threads and number of processes give the same bytes.
     """
-    group = group or Group()
+    group, hooks = group or Group(), hooks or Hooks()
     divided = Divided(network, settings, group)
     optimiser = optimiser_of(divided.network, settings)
     course = Course(settings, source.steps, group.world * settings.accumulate)
@@ -47,7 +63,7 @@ def fit(
         divided.restore(optimiser, state.weights, state.optimiser)
     while len(state.curve) < settings.epochs and not (state.curve and state.since >= settings.patience):
         epoch = len(state.curve)
-        loss = _pass(divided, source, optimiser, course, settings, seed, epoch)
+        loss = _pass(divided, source, optimiser, course, settings, seed, epoch, hooks.penalty)
         line = Epoch(epoch, loss, *_validate(divided, source.validation, settings.q))
         if group.rank == 0:
             log.info("epoch %d: loss %.4f, validation %s", epoch, loss, _short(line))
@@ -56,6 +72,8 @@ def fit(
             state = State(state.curve, state.best_loss, state.since, divided.weights(), state.best, divided.optimiser_state(optimiser))
             if group.rank == 0:
                 checkpoint.save(state)
+        if hooks.watch is not None:
+            hooks.watch(line)
     return state.best, state.curve
 
 
@@ -84,7 +102,14 @@ def _judge(state: State, line: Epoch, divided: Divided) -> State:
 
 
 def _pass(
-    divided: Divided, source: Source, optimiser: torch.optim.Optimizer, course: Course, settings: Optimisation, seed: int, epoch: int
+    divided: Divided,
+    source: Source,
+    optimiser: torch.optim.Optimizer,
+    course: Course,
+    settings: Optimisation,
+    seed: int,
+    epoch: int,
+    penalty: Penalty | None,
 ) -> float:
     """Run one epoch; return the mean loss over all processes."""
     own = seed_of(seed, epoch, divided.group.rank)
@@ -97,7 +122,7 @@ def _pass(
         optimiser.zero_grad(set_to_none=True)
         for number, batch in enumerate(islice(batches, settings.accumulate), 1):
             with divided.summing(number == settings.accumulate):
-                loss = _loss(divided.training, batch, settings, generator) / settings.accumulate
+                loss = _loss(divided.training, batch, settings, generator, penalty) / settings.accumulate
                 torch.autograd.backward(loss)
             total += loss.detach()
         nn.utils.clip_grad_norm_(divided.network.parameters(), 1.0)
@@ -105,7 +130,7 @@ def _pass(
     return divided.group.sum([total.item()])[0] / (source.steps * divided.group.world)
 
 
-def _loss(network: nn.Module, batch: Batch, settings: Optimisation, generator: torch.Generator) -> Tensor:
+def _loss(network: nn.Module, batch: Batch, settings: Optimisation, generator: torch.Generator, penalty: Penalty | None) -> Tensor:
     x, mask = disturb(batch.x, batch.mask, settings, generator)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
         logits = network(x, mask, batch.doy)
@@ -115,6 +140,8 @@ def _loss(network: nn.Module, batch: Batch, settings: Optimisation, generator: t
     loss = (batch.weight * losses).mean()
     if settings.change and batch.target.ndim == 2:
         loss = loss + settings.change * change_penalty(logits.float(), batch.x, batch.mask, settings.gate).mean()
+    if penalty is not None:
+        loss = loss + penalty(network, replace(batch, x=x, mask=mask), logits.float())
     return loss
 
 
@@ -127,19 +154,25 @@ def disturb(x: Tensor, mask: Tensor, settings: Optimisation, generator: torch.Ge
     return torch.where(kept.unsqueeze(-1), x + settings.noise * noise, torch.zeros_like(x)), kept
 
 
-def _validate(divided: Divided, data: Batch, q: float) -> tuple[float | None, float | None]:
-    """Return weighted loss and accuracy over the validation samples of all processes, or None, None where one has none."""
+def _validate(divided: Divided, data: Batch, q: float) -> tuple[float | None, float | None, float | None]:
+    """Return weighted loss, accuracy and mean recall over the validation samples of all processes, all None where one has none."""
     if divided.group.sum([float(not len(data))])[0]:
-        return None, None
-    losses = weight = right = 0.0
+        return None, None, None
+    losses = weight = 0.0
+    hits, asked = torch.zeros(256, dtype=torch.float64), torch.zeros(256, dtype=torch.float64)
     with divided.judging() as network:
         for part in _pieces(data, divided.group):
             logits = network(part.x, part.mask, part.doy)
             losses += float((part.weight * generalised_cross_entropy(logits, part.target, q)).sum())
             weight += float(part.weight.sum())
-            right += float(((logits.argmax(dim=-1) == part.target) & (part.weight > 0)).sum())
-    losses, weight, right, count = divided.group.sum([losses, weight, right, float((data.weight > 0).sum())])
-    return losses / weight, right / count
+            given = part.weight > 0
+            target, right = part.target[given], (logits.argmax(dim=-1) == part.target)[given]
+            asked += torch.bincount(target, minlength=256).cpu()
+            hits += torch.bincount(target[right], minlength=256).cpu()
+    losses, weight, *counts = divided.group.sum([losses, weight, *hits.tolist(), *asked.tolist()])
+    hits, asked = torch.tensor(counts[:256]), torch.tensor(counts[256:])
+    met = asked > 0
+    return losses / weight, float(hits.sum() / asked.sum()), float((hits[met] / asked[met]).mean())
 
 
 def _pieces(data: Batch, group: Group) -> Iterator[Batch]:

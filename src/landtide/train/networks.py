@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -16,7 +17,7 @@ from landtide.train.checkpoint import Checkpoint
 from landtide.train.data import Facts
 from landtide.train.group import Group, joined
 from landtide.train.place import Place
-from landtide.train.spec import Optimisation, TrainSpec
+from landtide.train.spec import Optimisation, TrainSpec, split_settings
 from landtide.train.stream import Streamed
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,20 @@ def fit(spec: TrainSpec, place: Place, config: Any, optimisation: Optimisation) 
         result.load_state_dict(best)
     report = {"device": group.device, "processes": place.world, "curve": [dataclasses.asdict(epoch) for epoch in curve]}
     return Network(result.eval()), report, source.facts
+
+
+def try_settings(spec: TrainSpec, settings: dict[str, Any], watch: Callable[[int, float | None], None]) -> None:
+    """Train by other settings than the spec's, for what ``watch`` is told after each epoch: its number and the mean recall."""
+    tried = dataclasses.replace(spec, settings=settings)
+    config, optimisation = split_settings(tried.model, settings)
+    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(spec.threads)
+    with joined(Place(), spec.device) as group:
+        source = source_of(tried, config, optimisation, group)
+        torch.manual_seed(spec.seed)
+        network = build(tried, config, source.facts)
+        hooks = loop.Hooks(watch=lambda epoch: watch(epoch.epoch, epoch.recall))
+        loop.fit(network, source, settings=optimisation, seed=spec.seed, group=group, hooks=hooks)
 
 
 def source_of(spec: TrainSpec, config: Any, optimisation: Optimisation, group: Group) -> Source:

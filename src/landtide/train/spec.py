@@ -84,6 +84,30 @@ class Optimisation:
 
 
 @dataclass(frozen=True)
+class Search:
+    """A search for settings, in which many processes share one storage."""
+
+    storage: str
+    """Database URL, or folder (path or URI) of a journal."""
+
+    trials: int
+    method: Literal["asha", "hyperband", "random"] = "asha"
+    first: int = 3
+    reduction: int = 3
+    budget: int | None = None
+    """Passes in all, after which no trial begins."""
+
+    space: dict[str, Any] = field(default_factory=dict)
+    """Setting -> list of values, or table of low, high, log."""
+
+    worker: str = "0"
+    """Name of the process that works on it: what it left unfinished before is its own to give up."""
+
+    quota: int | None = None
+    """Trials that this process begins at most."""
+
+
+@dataclass(frozen=True)
 class TrainSpec:
     """Model, samples and settings of one training."""
 
@@ -116,6 +140,9 @@ class TrainSpec:
     checkpoint: str | None = None
     """File (path or URI) of the last pass's state, from which a cut-off training goes on; None = one in the output."""
 
+    search: Search | None = None
+    """None = one training; otherwise trials of a search, and no model is left."""
+
     def __post_init__(self) -> None:
         split_settings(self.model, self.settings)
 
@@ -133,7 +160,8 @@ class TrainSpec:
         if wrong:
             raise InputError(f"training spec: key {', '.join(wrong)} is unknown or missing (keys: {', '.join(known)})")
         lists = {"samples": tuple(record["samples"]), "bands": tuple(record["bands"])}
-        return cls(**{**record, **lists, "legend": Legend.from_dict(record["legend"])})
+        search = Search(**record["search"]) if record.get("search") else None
+        return cls(**{**record, **lists, "search": search, "legend": Legend.from_dict(record["legend"])})
 
 
 def split_settings(model: str, settings: dict[str, Any]) -> tuple[Any, Optimisation]:
