@@ -67,6 +67,10 @@ def check(study: Study, *, writable: bool = True) -> retrieving.Checked:
     from landtide.train.spec import split_settings
 
     split_settings(study.model.name, study.model.settings)
+    if study.mask is not None and study.mask.method == "s2cloudless":
+        from landtide.composite.cloudless import detector
+
+        detector(study.mask.threshold)
     checked = retrieving.check(study)
     evaluating.check(study.evaluate, checked.legend, list(checked.tiles), study.all_years())
     if writable:
@@ -162,7 +166,8 @@ def composite(run: Run, report: Report, retrieved: str) -> str:
     study, made = run.study, {}
     with run.pool() as pool:
         for (name, year), item in by_tile_and_year([retrieved]).items():
-            mask = study.mask if item.properties["landtide:mask"] else None  # a catalog without the default mask is read unmasked
+            known = item.properties["landtide:mask"] or (study.mask and study.mask.method != "asset")
+            mask = study.mask if known else None  # a catalog without the default mask is read unmasked
             settings = {
                 "bands": study.stored_bands,
                 "indices": {index.name: index.formula for index in study.index_list},

@@ -43,8 +43,18 @@ class Acquisition:
     cloud: float | None = None
     """Cloud cover that the catalog tells, 0 to 1."""
 
+    detected: tuple[Layer, ...] = ()
+    """Bands by which clouds are found, where no mask is read."""
 
-def read_acquisitions(items_uri: str, periods: list[Period], bands: tuple[str, ...], mask: str | None) -> list[Acquisition]:
+    @property
+    def masked(self) -> bool:
+        """Whether there is something to tell clouds by."""
+        return self.mask is not None or bool(self.detected)
+
+
+def read_acquisitions(
+    items_uri: str, periods: list[Period], bands: tuple[str, ...], mask: str | None, detected: tuple[str, ...] = ()
+) -> list[Acquisition]:
     """Return the acquisitions that fall into one of the steps, in order of time and id.
 
     Raises LandtideError where an item lacks a band or the mask: retrieval sets such items aside.
@@ -57,7 +67,8 @@ def read_acquisitions(items_uri: str, periods: list[Period], bands: tuple[str, .
             layers = tuple(_layer(item, band) for band in bands)
             cover = item.properties.get("eo:cloud_cover")
             cloud = None if cover is None else float(cover) / 100
-            acquisitions.append(Acquisition(item.id, when, step, layers, _layer(item, mask) if mask else None, cloud))
+            looked_at = tuple(_layer(item, band) for band in detected)
+            acquisitions.append(Acquisition(item.id, when, step, layers, _layer(item, mask) if mask else None, cloud, looked_at))
     return sorted(acquisitions, key=lambda acquisition: (acquisition.moment, acquisition.id))
 
 

@@ -72,7 +72,8 @@ def build(
     """
     began, damaged = time.monotonic(), dict[str, str]()
     read = (*dict.fromkeys(name for index in indices for name in index.bands if name not in bands), *bands)
-    found = read_acquisitions(items_uri, [settings.span(year)], read, mask.asset if mask else None)
+    asset, detected = (mask.asset if mask.method == "asset" else None, mask.bands) if mask else (None, ())
+    found = read_acquisitions(items_uri, [settings.span(year)], read, asset, detected)
     if not found:
         raise InputError(f"tile {tile.name} has no acquisition in {year}: take the year out of `years`, or widen `source`")
     channels = (*bands, *(index.name for index in indices))
@@ -174,7 +175,7 @@ def series_of(found: list[Acquisition], task: Task, threads: int, scratch: Path)
         return Series(periods, [replace(one, step=step) for one, step in zip(found, steps, strict=True)], {})
 
     def note(index: int) -> Dropped | None:
-        return note_mask(found[index], tile, (0, tile.shape[0]), mask, scratch / str(index)) if mask and found[index].mask else None
+        return note_mask(found[index], tile, (0, tile.shape[0]), mask, scratch / str(index)) if mask and found[index].masked else None
 
     with ThreadPoolExecutor(threads) as pool:
         masks = dict(zip((one.id for one in found), pool.map(note, range(len(found))), strict=True))

@@ -87,16 +87,27 @@ def note_dropped(
     top = max(first - halo, 0)
     area = Window(0, top, grid.shape[1], min(last + halo, grid.shape[0]) - top)
     codes = read_dataset_on_grid(dataset, grid, area, fill=0 if nodata is None else nodata, nodata=nodata)
+    return write_dropped(codes, top, grid, (first, last), mask, nodata, path)
+
+
+def write_dropped(codes: np.ndarray, top: int, grid: Tile, rows: tuple[int, int], mask: Mask, nodata: float | None, path: Path) -> Dropped:
+    """Write into a file which pixels codes drop.
+
+    codes  (H, W) of the grid's rows from `top` on, with those around `rows` that dilation reaches
+    rows   of the grid, that the file is to hold
+    """
+    reach = disk(mask.dilate, height=abs(grid.transform[4]), width=abs(grid.transform[0]))
+    halo = len(reach) // 2
     with path.open("wb") as file:
-        for start in range(first, last, STRIPE):
-            stop = min(start + STRIPE, last)
+        for start in range(*rows, STRIPE):
+            stop = min(start + STRIPE, rows[1])
             above, under = max(start - halo, top), min(stop + halo, top + len(codes))
             part = codes[above - top : under - top]
             dropped = drop_codes(part, mask, reach, nodata)
             if nodata is not None:
                 dropped |= part == nodata
             file.write(np.packbits(dropped[start - above : stop - above], axis=1).tobytes())
-    return Dropped(path, grid, (first, last))
+    return Dropped(path, grid, rows)
 
 
 def drop_codes(codes: np.ndarray, mask: Mask, reach: np.ndarray, nodata: float | None = None) -> np.ndarray:

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -17,6 +17,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from landtide.composite.acquisitions import Acquisition, Layer
+from landtide.composite.cloudless import note_clouds
 from landtide.composite.gaps import fill_linear
 from landtide.composite.indices import add_indices
 from landtide.composite.mask import Dropped, note_dropped
@@ -136,10 +137,18 @@ def composite_slab(job: Job, rows: tuple[int, int]) -> Done:
 def note_mask(acquisition: Acquisition, tile: Tile, rows: tuple[int, int], mask: Mask, path: Path) -> Dropped:
     """Write into a file which pixels of an acquisition its mask drops in some rows of a tile."""
     layer = acquisition.mask
-    assert layer is not None
+    if layer is None:
+        return _detect(acquisition, tile, rows, mask, path)
     with blamed(acquisition, layer), open_raster(layer.href) as dataset:
         nodata = held(dataset.nodata if layer.nodata is None else layer.nodata, dataset.dtypes[0])
         return note_dropped(dataset, tile, rows, mask, nodata, path)
+
+
+def _detect(acquisition: Acquisition, tile: Tile, rows: tuple[int, int], mask: Mask, path: Path) -> Dropped:
+    with ExitStack() as stack:
+        for layer in acquisition.detected:
+            stack.enter_context(blamed(acquisition, layer))
+        return note_clouds(acquisition.detected, tile, rows, mask, path)
 
 
 @dataclass
@@ -174,7 +183,7 @@ class _Slab:
         channels, number, looked = bands + len(job.indices), len(job.acquisitions), len(job.looked)
         if job.mask is not None:
             self.masks = dict(job.masks)
-            masked = [n for n, acquisition in enumerate(job.acquisitions) if acquisition.mask is not None and n not in self.masks]
+            masked = [n for n, acquisition in enumerate(job.acquisitions) if acquisition.masked and n not in self.masks]
             self.masks |= dict(zip(masked, self.readers.map(self._note, masked), strict=True))
         writer = CubeWriter(job.cube, cut.rows)
         largest = (cut.size + cut.lag) ** 2

@@ -24,6 +24,9 @@ Length = Annotated[float, BeforeValidator(lambda value: value if isinstance(valu
 Memory = Annotated[int, BeforeValidator(lambda value: value if isinstance(value, int) else units.parse_memory(value))]
 """Bytes; written with a unit."""
 
+CLOUDLESS_BANDS = ("B01", "B02", "B04", "B05", "B08", "B8A", "B09", "B10", "B11", "B12")
+"""That s2cloudless classifies by, in its order."""
+
 FIRST_YEAR = 2015  # Sentinel-2A was launched in June 2015
 
 
@@ -149,6 +152,13 @@ def _kind(api: Any, collection: Any) -> str | None:
 class Mask(Section):
     """Which observations are dropped."""
 
+    method: Literal["asset", "s2cloudless"] = "asset"
+    """``s2cloudless`` finds clouds itself, by a classifier of pixels on ten bands of Level-1C, B10 among them (package s2cloudless). It
+    sees no shadows; the second look finds them in part."""
+
+    threshold: float = Field(0.4, gt=0, lt=1)
+    """Cloud probability of s2cloudless from which a pixel is cloud; its authors' default."""
+
     asset: str = SCL
     drop: list[int] = [0, 1, 3, 8, 9, 10]
     """No data, saturated, cloud shadow, cloud (medium, high), cirrus; not 2 and 7 (they hit dark conifers and water) nor 11 (snow)."""
@@ -168,8 +178,16 @@ class Mask(Section):
         width = 16 if self.asset.lower().startswith("qa_") or max(self.bits, default=0) > 7 else 8
         return [code for code in range(2**width) if any(code >> bit & 1 for bit in self.bits)]
 
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Bands that the method reads."""
+        return CLOUDLESS_BANDS if self.method == "s2cloudless" else ()
+
     @model_validator(mode="after")
     def _bits_or_codes(self) -> "Mask":
+        of_assets = sorted({"asset", "drop", "bits"} & self.model_fields_set)
+        if self.method != "asset" and of_assets:
+            raise ValueError(f"mask.method {self.method} reads no mask asset: take out {', '.join(of_assets)}")
         if self.bits is not None and "drop" in self.model_fields_set:
             raise ValueError("give mask.drop (codes) or mask.bits (of a bit mask), not both")
         return self
@@ -439,9 +457,9 @@ class Study(Section):
 
     @property
     def band_ids(self) -> tuple[str, ...]:
-        """ESA ids of the bands that are read: the study's, in its order, then those that only an index needs."""
+        """ESA ids of the bands that are read: the study's, in its order, then those that only an index or the mask needs."""
         needed = (name for index in self.index_list for name in index.bands)
-        return tuple(dict.fromkeys([*self.stored_bands, *needed]))
+        return tuple(dict.fromkeys([*self.stored_bands, *needed, *(self.mask.bands if self.mask else ())]))
 
     @property
     def stored_bands(self) -> tuple[str, ...]:

@@ -67,7 +67,7 @@ def check(study: Study) -> Checked:
     found = {(tile.name, year): _found(study, tile, tiles, year) for tile in tiles for year in study.all_years()}
     warnings: list[str] = []
     mask = next((one.mask for one in found.values() if one.mask), None)
-    if study.mask is not None and mask is None:
+    if study.mask is not None and study.mask.method == "asset" and mask is None:
         warnings.append(f"no item has the default mask {study.mask.asset}: the series is read unmasked, with its clouds")
     if study.old_map is not None and crosswalk is not None:
         warnings += _check_map(study.old_map, crosswalk, tiles, "old map")

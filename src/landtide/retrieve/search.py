@@ -148,7 +148,7 @@ def mask_asset(study: Study, offered: list[pystac.Item]) -> str | None:
 
     Raises InputError where the study asks for one that no item has; only the default mask may be missing.
     """
-    if study.mask is None or not offered:
+    if study.mask is None or study.mask.method != "asset" or not offered:
         return None
     keys = sorted({key for item in offered for key in item.assets})
     try:
