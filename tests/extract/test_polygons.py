@@ -1,5 +1,7 @@
 """Polygons are those of scipy's labelling, whatever the blocks; erosion is a distance."""
 
+import time
+
 import numpy as np
 import pytest
 from rasterio.windows import Window
@@ -53,6 +55,39 @@ def test_erosion_by_two_pixels_leaves_the_inside_of_a_square():
     expected = np.zeros((20, 20), bool)
     expected[7:13, 7:13] = True
     assert (inside == expected).all()
+
+
+@pytest.mark.parametrize("cell", [1, 2, 16])
+def test_a_pass_reads_every_pixel_once_however_many_polygons_there_are(cell):
+    codes = np.kron(1 + np.add.outer(np.arange(64 // cell), np.arange(64 // cell)) % 2, np.ones((cell, cell), int))
+    read = []
+
+    def counting(window: Window) -> np.ndarray:
+        read.append(int(window.height * window.width))
+        return codes[window.toslices()]
+
+    found = find_polygons(counting, codes.shape, 16)
+    assert len(found) == (64 // cell) ** 2
+    assert (found.area == cell**2).all()
+    assert sum(read) == codes.size
+
+
+@pytest.mark.slow
+def test_a_million_polygons_cost_ten_times_what_a_tenth_of_them_does():
+    def seconds(side: int) -> float:
+        line = np.arange(side) // 3 % 2
+        start = time.process_time()
+        found = find_polygons(lambda window: 1 + (line[window.toslices()[0], None] ^ line[None, window.toslices()[1]]), (side, side))
+        assert len(found) == (side // 3) ** 2
+        return time.process_time() - start
+
+    seconds(600)
+    assert seconds(3000) < 25 * seconds(948), "1 000 000 beside 99 856: ten times the polygons, with room for a busy machine"
+
+
+def test_a_map_of_one_class_is_one_polygon():
+    found = find_polygons(lambda window: np.ones((int(window.height), int(window.width)), int), (70, 50), 16)
+    assert (found.code.tolist(), found.area.tolist(), found.box.tolist()) == ([1], [3500], [[0, 0, 69, 49]])
 
 
 def test_diagonal_neighbours_are_two_polygons():
