@@ -45,7 +45,7 @@ from landtide.simulate.spectra import SUBCLASSES
 
 FEATURES, MOST = 120, 12
 FIRST = 201
-CLOUD = 3000
+CLOUD = 1500
 """Points of a set on which criteria are compared."""
 
 

@@ -60,6 +60,7 @@ def test_unknown_command_is_wrong_input(capsys: pytest.CaptureFixture[str]) -> N
         (["run", "STUDY", "--set", "model.nmae=svm", "--set", "bnads=[B02]"], "nearest known key: 'bands'"),
         (["train", "STUDY", "--tile", "32TPS"], "train takes no --tile"),
         (["view", "STUDY"], "nothing is published"),
+        (["audit", "STUDY", "--set", "old_map=null", "--set", "points=points.csv"], "audit looks for mistakes of an old map"),
     ],
 )
 def test_wrong_input_is_one_line_and_status_2(words: list[str], line: str, study: Path, capsys: pytest.CaptureFixture[str]) -> None:

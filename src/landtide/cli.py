@@ -344,7 +344,10 @@ def _step_command(name: str, summary: str) -> None:
         if (tile or year) and name not in BY_TILE:
             raise InputError(f"{name} takes no --tile or --year: it works on all tiles and years together")
         options = driver.Options(STEPS[name] if force else (), tuple(tile) if tile else None, tuple(year) if year else None)
-        _run_step(name, read_study(study_file, workspace, _with_memory(settings, memory)), options)
+        study = read_study(study_file, workspace, _with_memory(settings, memory))
+        if name == "audit" and study.old_map is None:
+            raise InputError("audit looks for mistakes of an old map, and the study has none: give `old_map`")
+        _run_step(name, study, options)
 
     app.command(name, help=f"{summary}\n\nWhat it needs is done first; what is done already costs a look.", short_help=summary)(command)
 

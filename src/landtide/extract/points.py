@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.ensemble import ExtraTreesClassifier
-from sklearn.model_selection import StratifiedGroupKFold
 
 from landtide.core.errors import InputError
 from landtide.core.legend import Legend
@@ -77,6 +75,9 @@ def point_trust(x: np.ndarray, label: np.ndarray, year: np.ndarray, group: np.nd
     classes, own = np.unique(label, return_inverse=True)
     if len(classes) < 2 or min(len(np.unique(group[own == k])) for k in range(len(classes))) < FOLDS or len(np.unique(group)) < JUDGED:
         return np.full(len(label), AT_ITS_WORD, np.float32)
+    from sklearn.ensemble import ExtraTreesClassifier  # seconds to load, and most studies have no points
+    from sklearn.model_selection import StratifiedGroupKFold
+
     scores = principal_scores(standardise(x, year)).values
     p = np.zeros((len(label), len(classes)))
     for train, test in StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(scores, own, group):
