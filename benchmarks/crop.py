@@ -48,8 +48,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "forest": {"trees": 500, "leaf": 1},
     "lstm": {**CLEAN, "epochs": 20, "noise": 0.02},
     "tempcnn": {**CLEAN, "epochs": 36, "noise": 0.02},
-    "ltae": {**CLEAN, "epochs": 40, "noise": 0.02},
-    "transformer": {**CLEAN, "epochs": 25, "noise": 0.02, "learning_rate": 2e-3},
+    "ltae": {**CLEAN, "epochs": 45, "noise": 0.02, "learning_rate": 4e-3, "context": 9},
+    "transformer": {**CLEAN, "epochs": 22, "noise": 0.02, "learning_rate": 2e-3},
 }
 ENSEMBLE = ("forest", "tempcnn", "lstm", "ltae", "transformer")
 

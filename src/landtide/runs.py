@@ -247,6 +247,21 @@ def cube_uris(items: dict[tuple[str, int], pystac.Item]) -> dict[str, dict[int, 
     return asset_uris(items, "cube")
 
 
+def cubes_behind(item: pystac.Item) -> dict[str, dict[str, str]]:
+    """Return the cubes that an output was derived from, however many steps before: tile -> year -> URI."""
+    table: dict[str, dict[str, str]] = {}
+    waiting, met = [item], {str(item.get_self_href())}
+    while waiting:
+        one = waiting.pop()
+        if "cube" in one.assets:
+            table.setdefault(one.properties["landtide:tile"], {})[one.properties["start_datetime"][:4]] = one.assets["cube"].href
+            continue
+        sources = [link.href for link in one.links if link.rel == "derived_from" and link.href not in met]
+        met |= set(sources)
+        waiting += [manifest.read(href) for href in sources]
+    return table
+
+
 def asset_uris(items: dict[tuple[str, int], pystac.Item], name: str) -> dict[str, dict[int, str]]:
     """Return one asset of every manifest: tile -> year -> URI."""
     table: dict[str, dict[int, str]] = {}

@@ -27,6 +27,7 @@ from landtide.runs import (
     asset_uris,
     by_tile_and_year,
     cube_uris,
+    cubes_behind,
     manifest_uris,
     model_folder,
     old_map_items,
@@ -250,7 +251,8 @@ def train(run: Run, report: Report, stage: str, samples: str) -> str:
 
     def make(out: manifest.Writing) -> None:
         spec = training_spec(run, name, own, (drawn.assets["samples"].href,), str(out.scratch / "model"))
-        spec = dataclasses.replace(spec, checkpoint=storage.join(key.uri, "checkpoint.safetensors"))
+        cubes = cubes_behind(drawn) if name == "convlstm" else {}
+        spec = dataclasses.replace(spec, checkpoint=storage.join(key.uri, "checkpoint.safetensors"), cubes=cubes)
         record_training(remote.train(spec, study, run.folder, stage), out)
 
     item = produce(run, report, key, make, run.span, None, [drawn])

@@ -13,7 +13,7 @@ from landtide import models
 from landtide.core.errors import InputError, LandtideError
 from landtide.models.layers import DateEncoding
 
-LOOP = ("epochs", "batch", "learning_rate")
+LOOP = ("epochs", "batch", "learning_rate", "drop")
 SETTINGS = {name: {key: value for key, value in QUICK[name].items() if key not in LOOP} for name in models.NETWORKS}
 
 

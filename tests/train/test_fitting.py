@@ -31,6 +31,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "tempcnn": {"epochs": 10, "filters": 16, "dense": 64, "batch": 32},
     "ltae": {"epochs": 4, "width": 32, "heads": 4, "dense": 32, "batch": 32},
     "transformer": {"epochs": 4, "width": 32, "layers": 1, "batch": 32},
+    "convlstm": {"epochs": 10, "hidden": 16, "batch": 32, "drop": 0.0},
     "ensemble": {"members": "forest, lstm", "epochs": 4, "batch": 32},
 }
 

@@ -119,6 +119,8 @@ def _years(model: SequenceModel, uris: list[str], window: Window) -> tuple[np.nd
     One year's series are in memory at a time, unless the model looks at all together.
     """
     cubes = [predict.open_fitting(model, uri) for uri in uris]
+    if model.halo is not None:
+        return predict.images(model, cubes, window)
     if model.across == "window":
         series, seen = zip(*(_read(model, cube, window) for cube in cubes), strict=True)
         observed = np.stack(seen, axis=1)

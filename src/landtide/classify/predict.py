@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from rasterio.windows import Window
 from threadpoolctl import threadpool_limits
 
 from landtide import models
@@ -84,3 +85,30 @@ def all_years(model: SequenceModel, series: list[np.ndarray], cubes: list[Cube],
         year = np.repeat(np.array([cube.year for cube in cubes], np.int16), model.steps)
         result[rows] = model.predict_proba(x, np.broadcast_to(doy, x.shape[:2]), np.broadcast_to(year, x.shape[:2]))
     return result
+
+
+def images(model: SequenceModel, cubes: list[Cube], window: Window) -> tuple[np.ndarray, np.ndarray]:
+    """Return (N, Y, K) float32 class probabilities of a window and which pixels were observed (N, Y), by a model that reads images.
+
+    The window is read with all around it that reaches its classes: a state carries further each year.
+    """
+    assert model.halo is not None
+    around = model.halo * (len(cubes) if model.across == "carried" else 1)
+    height, width = cubes[0].tile.shape
+    top, left = max(int(window.row_off) - around, 0), max(int(window.col_off) - around, 0)
+    bottom, right = (
+        min(int(end) + around, most) for end, most in ((window.row_off + window.height, height), (window.col_off + window.width, width))
+    )
+    wide = Window(left, top, right - left, bottom - top)
+    rows, columns = slice(int(window.row_off) - top, None), slice(int(window.col_off) - left, None)
+    shares, observed, state = [], [], None
+    for cube in cubes:
+        x = cube.read(wide)
+        share, state = model.image(x, cube.doy, state)
+        inner = (rows, columns)
+        seen = (~np.isnan(x).all(axis=(0, 1)))[inner][: int(window.height), : int(window.width)]
+        seen = seen & cube.read_count(window).any(axis=0)
+        kept = share[(slice(None), *inner)][:, : int(window.height), : int(window.width)] * seen
+        shares.append(kept.reshape(len(kept), -1).T)
+        observed.append(seen.reshape(-1))
+    return np.stack(shares, axis=1), np.stack(observed, axis=1)

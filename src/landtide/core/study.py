@@ -277,7 +277,7 @@ class Model(Section):
     """Which classifier makes the maps; its own settings follow as further keys."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    name: Literal["svm", "forest", "lstm", "tempcnn", "ltae", "transformer", "ensemble"] = "lstm"
+    name: Literal["svm", "forest", "lstm", "tempcnn", "ltae", "transformer", "convlstm", "ensemble"] = "lstm"
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -33,7 +33,7 @@ __all__ = [
     "unknown_setting",
 ]
 
-NETWORKS = ("lstm", "tempcnn", "ltae", "transformer")
+NETWORKS = ("lstm", "tempcnn", "ltae", "transformer", "convlstm")
 """Those that the training loop trains."""
 
 NAMES = ("svm", "forest", *NETWORKS, "ensemble")
@@ -137,7 +137,7 @@ def _on_runtime(scorer: Scorer, runtime: str, threads: int) -> Scorer:
     from landtide.models.runtime import chosen
 
     assert isinstance(scorer, Network)
-    return Network(scorer.module, chosen(runtime), threads)
+    return dataclasses.replace(scorer, runtime=chosen(runtime), threads=threads)
 
 
 def module_of(name: str) -> ModuleType:

@@ -13,10 +13,10 @@ Source: Sainte Fare Garnot & Landrieu 2020, arXiv:2007.00586 (tau = 1000)."""
 
 
 def dated(x: Tensor, mask: Tensor, doy: Tensor) -> Tensor:
-    """Return (B, T, C+3): values with 0 at missing steps, validity, sine and cosine of the day of year."""
+    """Return (B, ..., C+3): values (B, ..., C) with 0 where missing, validity, sine and cosine of the day of year (B, ...)."""
     angle = doy.to(x.dtype) * (2 * torch.pi / 365.25)
     seen = mask.unsqueeze(-1)
-    return torch.cat([x * seen, seen.to(x.dtype), angle.sin().unsqueeze(-1), angle.cos().unsqueeze(-1)], dim=2)
+    return torch.cat([x * seen, seen.to(x.dtype), angle.sin().unsqueeze(-1), angle.cos().unsqueeze(-1)], dim=-1)
 
 
 class DateEncoding(nn.Module):

@@ -82,13 +82,18 @@ def _inputs(x: np.ndarray, doy: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def split_mask(x: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Return values (N, T, C) with 0 for missing, and which steps (N, T) have an observation in any band."""
+    """Return values (N, T, ..., C) with 0 for missing, and where (N, T, ...) there is an observation in any band."""
     missing = np.isnan(x)
-    return torch.from_numpy(np.where(missing, np.float32(0), x)), torch.from_numpy(~missing.all(axis=2))
+    return torch.from_numpy(np.where(missing, np.float32(0), x)), torch.from_numpy(~missing.all(axis=-1))
 
 
 def restore(build: Builder, config: Any, card: Card, files: dict[str, bytes]) -> Network:
-    """Build the network of a card and fill it with stored weights.
+    """Return the network of a card with its stored weights; see `restored`."""
+    return Network(restored(build, config, card, files))
+
+
+def restored(build: Builder, config: Any, card: Card, files: dict[str, bytes]) -> nn.Module:
+    """Build the module of a card and fill it with stored weights.
 
     Raises LandtideError where the file is cut off or holds the weights of another network.
     """
@@ -102,4 +107,4 @@ def restore(build: Builder, config: Any, card: Card, files: dict[str, bytes]) ->
     except RuntimeError as error:
         first = " ".join(str(error).split())
         raise LandtideError(f"model file {FILES[0]} holds the weights of another network than model.json names: {first}") from None
-    return Network(module.eval())
+    return module.eval()

@@ -35,6 +35,11 @@ class SequenceModel(Protocol):
     def across(self) -> Across: ...
     @property
     def state_width(self) -> int: ...
+    @property
+    def halo(self) -> int | None: ...
+    def image(self, x: np.ndarray, doy: np.ndarray, state: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return (K, H, W) class probabilities of one year's images and the state at its end; see `TrainedModel.image`."""
+
     def advance(self, x: np.ndarray, doy: np.ndarray, state: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
         """Return (N, K) class probabilities of the next year and the state at its end; see `TrainedModel.advance`."""
 
@@ -67,6 +72,16 @@ class Carrier(Protocol):
 
     def advance(self, x: np.ndarray, doy: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (N, K) float32 of one year and the state (N, S) at its end."""
+
+
+@runtime_checkable
+class Imager(Protocol):
+    """A scorer that reads what stands around a pixel."""
+
+    @property
+    def halo(self) -> int: ...
+    def image(self, x: np.ndarray, doy: np.ndarray, state: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return (K, H, W) float32 of one year (T, C, H, W) and the state (S, H, W) at its end."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +168,29 @@ class TrainedModel:
         if seen.size:
             result[seen], after[seen] = self.scorer.advance(series[seen], doy[seen], state[seen])
         return result, after
+
+    @property
+    def halo(self) -> int | None:
+        """Pixels around a window that reach its classes within a year; None where pixels are classified alone."""
+        halo = getattr(self.scorer, "halo", None)
+        return None if halo is None else int(halo)
+
+    def image(self, x: np.ndarray, doy: np.ndarray, state: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return (K, H, W) float32 class probabilities of one year's images, and the state (S, H, W) at its end, None = none is carried.
+
+        x      (T, C, H, W) float32, NaN = missing
+        doy    (T,)
+        state  at the end of the year before; None = there was none
+
+        A pixel without any observation gets equal shares and keeps its state.
+        """
+        assert isinstance(self.scorer, Imager)
+        scaled = standardise(x.transpose(0, 2, 3, 1), self.card.mean, self.card.std).transpose(0, 3, 1, 2)
+        share, after = self.scorer.image(scaled, doy, state if self.across == "carried" else None)
+        blind = np.isnan(x).all(axis=(0, 1))
+        even = np.isin(np.arange(len(self.legend)) + 1, self.card.classes_seen) / np.float32(len(self.card.classes_seen))
+        share[:, blind] = even[:, None]
+        return share, after if self.across == "carried" else None
 
     def _windows(self, x: np.ndarray, doy: np.ndarray) -> np.ndarray:
         """Return (N, Y, K): for each year the mean posterior of the windows that touch it, weighted by the steps that they share with it.

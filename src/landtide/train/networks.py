@@ -16,6 +16,7 @@ from landtide.train.batches import Source
 from landtide.train.checkpoint import Checkpoint
 from landtide.train.data import Facts
 from landtide.train.group import Group, joined
+from landtide.train.patches import Patches
 from landtide.train.place import Place
 from landtide.train.spec import Optimisation, TrainSpec, split_settings
 from landtide.train.stream import Streamed
@@ -57,6 +58,9 @@ def try_settings(spec: TrainSpec, settings: dict[str, Any], watch: Callable[[int
 
 def source_of(spec: TrainSpec, config: Any, optimisation: Optimisation, group: Group) -> Source:
     """Return the samples of a spec: in memory where they fit; of places with several years, a draw that fits."""
+    if spec.model == "convlstm" and spec.cubes:
+        carried = config.years == "carried"
+        return Patches(spec, optimisation, group, patch=config.patch, most=config.patches, carried=carried)
     files, across = samples.look(spec), cast(models.Across, getattr(config, "years", "separate"))
     if sum(map(len, files)) > samples.capacity(spec) and across == "separate":
         return Streamed(spec, files, optimisation, group)

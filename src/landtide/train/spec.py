@@ -129,6 +129,9 @@ class TrainSpec:
     settings: dict[str, Any] = field(default_factory=dict)
     """The study's settings of the model: fields of its config, and for networks of `Optimisation`."""
 
+    cubes: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Tile -> year -> URI of the cube: a model that reads images takes from them what lies around the samples."""
+
     trust: float = 0.0
     """Samples below this trust are not used."""
 
