@@ -112,6 +112,24 @@ def test_a_job_is_followed_to_its_end_with_the_rank_before_each_line(api: FakeAp
     assert sorted(run.lines) == sorted(f"[worker-{index}] {text}" for index in (0, 1) for text in (f"hello from {index}", "epoch 1", "bye"))
 
 
+@pytest.mark.parametrize(
+    ("kind", "label", "end"),
+    [("trainjob", "jobset.sigs.k8s.io/jobset-name", "Complete"), ("job", "batch.kubernetes.io/job-name", "Complete")],
+)
+def test_the_other_kinds_are_followed_by_their_own_labels_and_conditions(
+    api: FakeApi, launch: Callable[..., Launch], kind: str, label: str, end: str
+) -> None:
+    run = launch(spec(kind=kind))
+    name = api.wait_for(f"{kind}s")
+    labels = {label: name, "batch.kubernetes.io/job-completion-index": "0"}
+    for phase in ("Running", "Succeeded"):
+        api.put("pods", {"metadata": {"name": f"{name}-0-x7", "labels": labels}, "status": {"phase": phase}})
+        api.write(f"{name}-0-x7", phase)
+        until(lambda phase=phase: f"[worker-0] {phase}" in run.lines)  # type: ignore[misc]
+    api.condition(f"{kind}s", name, end)
+    assert run.end().error is None
+
+
 def test_a_dropped_watch_and_a_dropped_log_are_taken_up_again_without_a_line_twice(api: FakeApi, launch: Callable[..., Launch]) -> None:
     run = launch()
     name = api.wait_for("pytorchjobs")
