@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
+import yaml
 from kfp import compiler, dsl, local
 from kfp.dsl.graph_component import GraphComponent
 
@@ -21,7 +22,7 @@ from components.placement import Placement, placing
 from landtide import cli
 from landtide.core.study import Study
 from landtide.launch import driver, processes, progress
-from pipelines import remote
+from pipelines import argo, remote
 from pipelines.tune import tune
 from pipelines.update import update, update_single
 
@@ -42,6 +43,9 @@ def main() -> int:
     to_execute = commands.add_parser("execute", help="run a resolved study in this process; what `local` starts")
     to_execute.add_argument("study", help="URI of the resolved study")
     to_execute.add_argument("--folder", type=Path, required=True, help="local folder for KFP's log and artifacts")
+    to_argo = commands.add_parser("argo", help="print the pipeline of an order as objects of Argo Workflows, for `kubectl apply`")
+    to_argo.add_argument("order", help="URI of the order")
+    to_argo.add_argument("--cron", help="five fields; adds a CronWorkflow")
     remote.add_commands(commands)
     arguments, rest = parser.parse_known_args()
     match arguments.command:
@@ -49,10 +53,21 @@ def main() -> int:
             return cli.main([COMMANDS[arguments.pipeline], *rest])
         case "compile":
             return compile_all(check=arguments.check)
+        case "argo":
+            return print_argo(arguments.order, arguments.cron)
         case "execute":
             return execute(arguments.study, arguments.folder, arguments.pipeline)
         case _:
             return remote.run(arguments, remote.compiler(partial(pipeline_of, name=arguments.pipeline), compiled))
+
+
+def print_argo(order: str, cron: str | None) -> int:
+    """Print the pipeline as objects of Argo Workflows; return the exit status."""
+    study = driver.read_run(order)
+    made = [argo.workflow_template(compiled(pipeline_of(study), Placement.of(study)), study, order)]
+    made += [argo.cron_workflow(study, order, cron)] if cron else []
+    yaml.safe_dump_all(made, sys.stdout, sort_keys=False)
+    return 0
 
 
 def pipeline_of(study: Study, name: str = "update") -> GraphComponent:

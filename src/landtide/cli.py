@@ -266,6 +266,21 @@ def job(study_file: StudyFile, workspace: Workspace = None, settings: Settings =
     console.print(yaml.safe_dump_all(manifests.render(made), sort_keys=False), markup=False, end="")
 
 
+@app.command()
+def argo(
+    study_file: StudyFile,
+    workspace: Workspace = None,
+    settings: Settings = None,
+    memory: Memory = None,
+    cron: Annotated[str | None, typer.Option(help="when, as for `schedule`; adds a CronWorkflow")] = None,
+) -> None:
+    """Print the study's pipeline as objects of Argo Workflows, for clusters without Kubeflow: pipe it into `kubectl apply -f -`."""
+    if cron is not None and six_fields(cron) != f"0 {' '.join(cron.split())}":
+        raise InputError(f"cron {cron!r}: Argo takes five fields, without seconds")
+    _, order = _order(study_file, workspace, _with_memory(settings, memory), force=False)
+    sys.stdout.write(submission.argo(order, cron))
+
+
 def _order(file: str, workspace: str | None, settings: list[str] | None, force: bool, *, check: bool = True) -> tuple[Study, str]:
     """Read a study for a run elsewhere, check it, and write what the run starts from; return the study and the URI."""
     study = read_study(file, workspace, settings, open_years=True)

@@ -88,9 +88,9 @@ def _trainjob(spec: JobSpec) -> Manifest:
     """The runtime brings what a TrainJob cannot say: no token in pods, read-only root, ``/dev/shm``, gang, and how long it stays."""
     pod: Manifest = {
         "serviceAccountName": spec.service_account,
-        "securityContext": _pod_security(),
+        "securityContext": pod_security(),
         "volumes": _volumes(spec),
-        "containers": [{"name": "node", "securityContext": _container_security(), "volumeMounts": _mounts()}],
+        "containers": [{"name": "node", "securityContext": container_security(), "volumeMounts": _mounts()}],
     } | _placement(spec)
     patch = {"name": "node", "template": {"spec": {"template": {"metadata": {"labels": spec.labels}, "spec": pod}}}}
     body = {
@@ -151,7 +151,7 @@ def pod_template(spec: JobSpec, container: str, restart: str | None = None, vari
         "automountServiceAccountToken": False,
         "serviceAccountName": spec.service_account,
         "terminationGracePeriodSeconds": GRACE,
-        "securityContext": _pod_security(),
+        "securityContext": pod_security(),
         "containers": [
             {
                 "name": container,
@@ -159,7 +159,7 @@ def pod_template(spec: JobSpec, container: str, restart: str | None = None, vari
                 "command": list(spec.command),
                 "env": _environment(spec, variables),
                 "resources": _resources(spec),
-                "securityContext": _container_security(),
+                "securityContext": container_security(),
                 "volumeMounts": _mounts(),
             }
         ],
@@ -204,12 +204,14 @@ def _resources(spec: JobSpec) -> Manifest:
     return {"requests": amounts, "limits": dict(amounts)}
 
 
-def _pod_security() -> Manifest:
+def pod_security() -> Manifest:
+    """Return what the restricted standard asks of a pod."""
     return {"runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER, "seccompProfile": {"type": "RuntimeDefault"}}
 
 
-def _container_security() -> Manifest:
-    return {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "runAsNonRoot": True, "capabilities": {"drop": ["ALL"]}}
+def container_security(*, read_only: bool = True) -> Manifest:
+    """Return what the restricted standard asks of a container; a read-only root is more than it asks."""
+    return {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": read_only, "runAsNonRoot": True, "capabilities": {"drop": ["ALL"]}}
 
 
 def _volumes(spec: JobSpec) -> list[Manifest]:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self, get_args
@@ -49,6 +50,11 @@ def tell(event: Event) -> None:
 def log_events() -> None:
     """Let events pass, whatever level the process logs at."""
     logging.getLogger(LOGGER).setLevel(logging.INFO)
+
+
+def print_log() -> None:
+    """Print what this process logs to stderr: for a step that is a process of its own."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
 
 
 def parse(line: str) -> Event | None:

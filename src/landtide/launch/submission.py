@@ -5,6 +5,7 @@ Only the pipelines know Kubeflow's client; it works in a child, which leaves its
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -83,6 +84,15 @@ def _ask_at(
         return record
     line = record.get("message", f"the client of Kubeflow Pipelines ended with status {status} and without a word")
     raise (InputError if status == InputError.exit_status else LandtideError)(line)
+
+
+def argo(order: str, cron: str | None) -> str:
+    """Return the pipeline of an order as YAML for Argo Workflows."""
+    command = [sys.executable, "-m", "pipelines", "update", "argo", order, *(["--cron", cron] if cron else [])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise LandtideError(f"the pipeline could not be compiled: {' '.join(done.stderr.split()[-40:])}")
+    return done.stdout
 
 
 LOST = "connection"
