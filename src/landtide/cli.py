@@ -393,7 +393,7 @@ def _here(study: Study, options: driver.Options) -> Iterator[tuple[Any, str]]:
     """Check a study, and lend the module of the steps and the URI of a new run, whose steps are done in this process."""
     steps = _steps(study)
     planned = steps.forecast(study, steps.check(study)).record
-    logging.getLogger("landtide.steps").setLevel(logging.CRITICAL)  # `main` prints the error of a step
+    logging.getLogger("landtide.runs").setLevel(logging.CRITICAL)  # `main` prints the error of a step
     study_uri, mark = driver.new_run(study, options, planned), secrets.token_hex(8)
     os.environ[processes.MARK] = mark
     with progress.Display(console) as display:

@@ -15,7 +15,7 @@ from landtide.io.raster import read_on_grid
 from landtide.retrieve import UnreachedError, api, digest, resolve_tiles, source_ids
 from landtide.retrieve.search import SetAside, find
 from tests.faults.unruly import Unruly, cut, other, refuse, trickle
-from tests.retrieve.made import TILE, make_study, red, run_fetch, truncate
+from tests.retrieve.made import TILE, make_study, red, run_fetch, truncate, write_tiff
 from tests.retrieve.made_safe import write_jp2
 
 
@@ -57,7 +57,7 @@ def test_a_server_that_fails_for_one_asset_leaves_the_others_ready(unruly: Unrul
     study = study_of(unruly, tmp_path, **area)
     (tile,) = resolve_tiles(study)
     unruly.always["GET day11/B04.tif"] = refuse(503)
-    with pytest.raises(UnreachedError, match=r"1 acquisitions cannot be got now, the first \(day11\) .*B04\.tif answered 503") as caught:
+    with pytest.raises(UnreachedError, match=r"1 acquisitions cannot be got now, the first \(day11\) .*B04\.tif answers 503") as caught:
         run_fetch(study, tile, 2020)
     (aside,) = caught.value.aside
     assert aside.id == "day11"
@@ -93,6 +93,31 @@ def test_the_step_goes_on_without_what_cannot_be_got_and_heals(unruly: Unruly, t
     assert retrieved(steps.retrieve(uri, tile.name)) == (["day01", "day11", "day21"], [])
 
 
+def test_a_user_is_told_what_could_not_be_got(unruly: Unruly, tmp_path: Path):
+    write_tiff(tmp_path / "map.tif", np.full(TILE.shape, 10, np.uint8), TILE)
+    record = {
+        "name": "test",
+        "area": {"catalog-extent": True},
+        "years": [2020],
+        "source": {"catalog": f"{unruly.url}/collection.json", "requests": {"retries": 0}},
+        "bands": ["B04"],
+        "old_map": {"uri": "map.tif", "year": 2018, "crosswalk": "worldcover"},
+        "legend": "landtide8",
+        "compute": {"workers": 1},
+    }
+    (tmp_path / "study.yaml").write_text(json.dumps(record))
+    unruly.always["GET day11/B04.tif"] = refuse(503)
+    command = [sys.executable, "-m", "landtide.cli", "retrieve", str(tmp_path / "study.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "1 acquisitions cannot be got now, the first (day11) because" in done.stdout + done.stderr
+    unruly.always["B04.tif"] = refuse(503)
+    done = subprocess.run([*command, "--force"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert (done.stdout + done.stderr).count("3 acquisitions cannot be got now") == 1
+    assert "Traceback" not in done.stderr
+
+
 def retrieved(manifests: str) -> tuple[list[str], list[tuple[str, bool]]]:
     """Return ids of the acquisitions and what is set aside, with whether its server is blamed."""
     from landtide.io import manifest
@@ -100,7 +125,7 @@ def retrieved(manifests: str) -> tuple[list[str], list[tuple[str, bool]]]:
     (uri,) = json.loads(manifests).values()
     item = manifest.read(uri)
     report = storage.read_json(item.assets["report"].href)
-    return [one["id"] for one in report["acquisitions"]], [(one["id"], "answered 503" in one["reason"]) for one in report["set_aside"]]
+    return [one["id"] for one in report["acquisitions"]], [(one["id"], "answers 503" in one["reason"]) for one in report["set_aside"]]
 
 
 def test_a_damaged_object_is_told_from_a_failing_server_and_heals_when_it_is_replaced(unruly: Unruly, tmp_path: Path):

@@ -350,7 +350,7 @@ def http_errors(uri: str) -> Iterator[None]:
             raise FileNotFoundError(errno.ENOENT, "no such object", plain) from error
         if status in (401, 403):
             raise RefusedError(f"{plain} is refused ({status}){_key_hint(uri)}") from error
-        raise UnreachableError(f"{plain} answered {status}: try again later") from error
+        raise UnreachableError(f"{plain} answers {status}: its server fails or is overloaded") from error
     except requests.RequestException as error:
         raise UnreachableError(f"{plain} cannot be read: {' '.join(str(error).split())[:160].replace(uri, plain)}") from error
 

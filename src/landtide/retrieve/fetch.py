@@ -86,7 +86,7 @@ class UnreachedError(LandtideError):
         self.aside = tuple(aside)
         first = aside[0]
         super().__init__(
-            f"tile {tile}, {year}: {len(aside)} acquisitions cannot be got now, the first ({first.id}) because: {first.reason}. "
+            f"tile {tile}, {year}: {len(aside)} acquisitions cannot be got now, the first ({first.id}) because {first.reason}. "
             "Run again later: what has been got is kept"
         )
 
