@@ -3,8 +3,8 @@
 Usage: python benchmarks/tile.py [--quick] [--full] [--seeds N] [--memory 4GiB] [--json PATH]
 
 Every size runs in a fresh process, twice (the first compiles, or finds compiled, the kernels); the peak is that of the resident memory of
-the process. Without --full the sides are 512, 1024 and 2048 pixels with 10 bands; --full adds a tile of 10 980 pixels with 3 bands. The fit
-is of CPU seconds against values read (pixels x dates x bands) and values written (pixels x 12 months x bands).
+the process. Without --full the sides are 256 to 2048 pixels with 10 bands and the second look; --full adds a tile of 10 980 pixels with 3
+bands. The fit is of CPU seconds against values read (pixels x dates x bands) and values written (pixels x 12 months x bands).
 """
 
 import argparse
@@ -67,7 +67,9 @@ def main() -> None:
     chosen = parser.parse_args()
     jobs = [
         (side, DEFAULT_BANDS, dates)
-        for side, dates in ([(256, 12), (512, 12)] if chosen.quick else [(512, 36), (1024, 18), (1024, 36), (2048, 36)])
+        for side, dates in (
+            [(256, 12), (512, 12)] if chosen.quick else [(256, 36), (512, 12), (512, 36), (1024, 18), (1024, 36), (2048, 36)]
+        )
     ]
     jobs += [(10980, ("B04", "B08", "B11"), 12)] if chosen.full else []
     rows, work, cpu = [], [], []

@@ -15,9 +15,10 @@ import numpy as np
 from landtide.composite.acquisitions import Acquisition, read_acquisitions
 from landtide.composite.budget import cut_of, load_of
 from landtide.composite.clearest import clearest_steps
+from landtide.composite.damaged import DamagedError, blamed
 from landtide.composite.mask import Dropped
 from landtide.composite.outliers import looked_bands
-from landtide.composite.slab import DamagedError, Done, Job, blamed, composite_slab, note_mask
+from landtide.composite.slab import Done, Job, composite_slab, note_mask
 from landtide.composite.stream import Header, read_header
 from landtide.core.errors import InputError, LandtideError
 from landtide.core.indices import Index

@@ -3,21 +3,20 @@
 import resource
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from landtide.composite.acquisitions import Acquisition, Layer
+from landtide.composite.acquisitions import Acquisition
 from landtide.composite.cloudless import note_clouds
+from landtide.composite.damaged import blamed
 from landtide.composite.gaps import fill_linear
 from landtide.composite.indices import add_indices
 from landtide.composite.mask import Dropped, note_dropped
@@ -27,7 +26,6 @@ from landtide.composite.reducers import REDUCERS
 from landtide.composite.stream import Cut, Header, Stream
 from landtide.core.bands import is_reflectance
 from landtide.core.cube import CLIP, NODATA
-from landtide.core.errors import LandtideError
 from landtide.core.indices import Index
 from landtide.core.period import Period
 from landtide.core.study import Composite, Mask
@@ -94,32 +92,6 @@ class Done:
 
     peak: int = 0
     """Bytes of the process at their highest."""
-
-
-class DamagedError(LandtideError):
-    """A local raster cannot be read, although retrieval could: the acquisition has to be left out."""
-
-    def __init__(self, acquisition: str, reason: str) -> None:
-        super().__init__(f"acquisition {acquisition}, {reason}")
-        self.acquisition = acquisition
-        self.reason = reason
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return DamagedError, (self.acquisition, self.reason)
-
-
-@contextmanager
-def blamed(acquisition: Acquisition, layer: Layer) -> Iterator[None]:
-    """Put acquisition and asset to what fails while a raster is read."""
-    try:
-        yield
-    except RasterioError as error:
-        why = f"asset {layer.name}: {layer.href} cannot be read any more ({' '.join(str(error).split())})"
-        if is_remote(layer.href):  # perhaps its server is down: leaving the acquisition out would be wrong
-            raise LandtideError(
-                f"acquisition {acquisition.id}, {why}: it was whole when it was retrieved; run retrieve with --force"
-            ) from error
-        raise DamagedError(acquisition.id, why) from error
 
 
 def composite_slab(job: Job, rows: tuple[int, int]) -> Done:

@@ -213,7 +213,7 @@ def composites(records: list[Record]) -> list[Record]:
             )
             for at, period in enumerate(periods)
         ]
-        year = periods[0]["name"][:4] if periods else ""
+        year = str(told.get("year") or (periods[0]["name"][:4] if periods else ""))  # seasons may begin in the year before
         rows.append(
             {
                 "tile": told["tile"],
