@@ -48,6 +48,9 @@ class Podman:
             f"[containers]\ndefault_ulimits = [{', '.join(limits)}]\nenv = [{', '.join(lines)}]\n"
             '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\nruntime = "runc"\n'
         )
+        self.revision = ""
+        """Commit that the images were built from."""
+
         self.environment = {**os.environ, "CONTAINERS_CONF": str(folder / "containers.conf")}
 
     def run(self, *words: str, check: bool = True, timeout: float = 300) -> subprocess.CompletedProcess[str]:
@@ -63,6 +66,8 @@ class Podman:
         if not self.has(BASE):
             self._script("make-base-image.sh", BASE)
         links = os.environ.get("PIP_FIND_LINKS", "")
+        head = ["git", "rev-parse", "HEAD"]
+        self.revision = subprocess.run(head, capture_output=True, text=True, check=False, cwd=REPOSITORY).stdout.strip()
         own = {"BUILDER": "podman", "BASE": BASE, "TAG": TAG, **({"FIND_LINKS": links} if Path(links).is_dir() and links else {})}
         self._script("build-images.sh", **own)
 

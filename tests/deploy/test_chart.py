@@ -196,6 +196,15 @@ def test_the_role_is_what_helm_test_asks_for_and_no_more(backends: list[str], mo
     assert granted(find(made, "Role", "landtide-jobs")) == set(installation.rights(backends, gang=more, dask=more))
 
 
+def test_slurm_bridge_brings_the_right_to_make_pod_groups(tmp_path: Path) -> None:
+    values = MATRIX["slurm-bridge"]
+    made = render(values | {"jobs": values["jobs"] | {"gang": False}}, folder=tmp_path)
+    role = find(made, "Role", "landtide-jobs", "landtide-hpc")
+    assert installation.Right("create", "scheduling.x-k8s.io", "podgroups") in granted(role)
+    test = find(made, "Pod", "landtide-test-rights")
+    assert "--gang" in test["spec"]["containers"][0]["command"]
+
+
 def test_the_runtime_has_no_field_that_trainer_does_not_know(tmp_path: Path) -> None:
     for case in ("a runtime", "a runtime by volcano", "a private registry by digest"):
         made = find(render(MATRIX[case], folder=tmp_path), "ClusterTrainingRuntime", "landtide-torch")

@@ -158,3 +158,18 @@ def test_the_context_of_a_build_holds_only_what_images_are_made_of() -> None:
     kept = {line.removeprefix("!").split("/")[0] for line in ignore if line.startswith("!")}
     assert kept == {"README.md", "LICENSE", "pyproject.toml", "requirements.lock", "scripts", "src", "pipelines", "components"}
     assert (charts.REPOSITORY / ".dockerignore").read_text() == (charts.REPOSITORY / ".containerignore").read_text()
+
+
+def test_the_package_holds_every_module_and_every_file_of_the_source() -> None:
+    """An editable installation finds files that a wheel lacks: only the images would miss them."""
+    setup = tomllib.loads((charts.REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]
+    listed = subprocess.run(
+        ["git", "ls-files", "src/landtide", "pipelines", "components"], capture_output=True, text=True, cwd=charts.REPOSITORY, check=True
+    )
+    files = [Path(line).relative_to("src") if line.startswith("src/") else Path(line) for line in listed.stdout.splitlines()]
+    packages = {".".join(path.parent.parts) for path in files if path.name == "__init__.py"}
+    assert packages == set(setup["packages"])
+    for path in (path for path in files if path.suffix != ".py"):
+        owner = next(parent for parent in path.parents if ".".join(parent.parts) in packages)
+        globs = setup["package-data"].get(".".join(owner.parts), [])
+        assert any(path.relative_to(owner).match(glob) for glob in globs), f"{path} is in no package-data of pyproject.toml"
