@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import rasterio
 from made import TILE, make_study, red, run_fetch, write_collection, write_item
+from made_safe import write_jp2
 
 from landtide.core.errors import InputError
 from landtide.core.tile import Tile, mgrs_tile
 from landtide.io import storage
 from landtide.io.raster import read_on_grid
-from landtide.retrieve import UnreachedError, api, resolve_tiles, source_ids
+from landtide.retrieve import UnreachedError, api, cache, resolve_tiles, source_ids
 from landtide.retrieve.search import find
 
 WINDOW = Tile(TILE.name, TILE.crs, (10.0, 0.0, 600_100.0, 0.0, -10.0, 5_699_900.0), (20, 30))
@@ -78,6 +79,31 @@ def test_only_the_window_of_a_remote_asset_is_kept(folder: Path, tmp_path: Path,
         assert dataset.shape[0] <= WINDOW.shape[0]
     assert np.array_equal(read_on_grid(href, tile, fill=0), read_on_grid(str(folder / "items/day01/B04.tif"), tile, fill=0))
     assert features[0]["assets"]["B04"]["file:checksum"] == "1220" + storage.sha256(href)
+
+
+@pytest.mark.parametrize(("share", "whole"), [(0.1, True), (0.9, False)])
+def test_a_remote_jp2_is_got_whole_where_much_of_it_is_needed(
+    folder: Path, tmp_path: Path, serve, share: float, whole: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(cache, "JP2_SHARE", share)
+    write_jp2(folder / "items/day01/B04.jp2", red(1), 10)
+    path = folder / "items/day01/day01.json"
+    record = json.loads(path.read_text())
+    record["assets"]["B04"]["href"] = "./B04.jp2"
+    path.write_text(json.dumps(record))
+    url, _ = serve(folder)
+    downloads: list[str] = []
+    original = cache._download
+    monkeypatch.setattr(cache, "_download", lambda href, *rest: (downloads.append(href), original(href, *rest)))
+    box = [value + shift for value, shift in zip(WINDOW.lonlat_bounds(), (1e-4, 1e-4, -1e-4, -1e-4), strict=True)]
+    study = make_study(tmp_path, source={"catalog": f"{url}/collection.json"}, area={"bbox": box})
+    (tile,) = resolve_tiles(study)
+    features, _, _ = run_fetch(study, tile, 2020)
+    assert (len(downloads) == 1) == whole
+    href = features[0]["assets"]["B04"]["href"]
+    assert np.array_equal(read_on_grid(href, tile, fill=0), read_on_grid(str(folder / "items/day01/B04.jp2"), tile, fill=0))
+    with rasterio.open(href) as dataset:
+        assert (dataset.driver, dataset.shape) == ("GTiff", tile.shape)
 
 
 def test_truncated_remote_asset_is_set_aside(folder: Path, tmp_path: Path, serve):

@@ -7,6 +7,7 @@ for one host over all processes of a user on this machine.
 
 import fcntl
 import logging
+import os
 import random
 import tempfile
 import threading
@@ -15,7 +16,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from getpass import getuser
 from hashlib import sha256
 from io import TextIOWrapper
 from pathlib import Path
@@ -240,6 +240,6 @@ def _file(host: str, name: str) -> TextIOWrapper:
 
 @lru_cache(maxsize=1)
 def _folder() -> Path:
-    folder = Path(tempfile.gettempdir()) / f"landtide-hosts-{getuser()}"
+    folder = Path(tempfile.gettempdir()) / f"landtide-hosts-{os.getuid()}"  # by number: a pod's user may have no name
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
