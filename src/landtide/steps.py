@@ -508,6 +508,7 @@ def _map_tile(
             pool=pool,
             threads=study.compute.threads,
             runtime=study.classify.runtime,
+            legend=run.legend,
         )
     report.made += len(keys)
     return {year: out.item for year, out in outs.items()}

@@ -199,6 +199,14 @@ def test_a_cube_of_other_bands_or_steps_is_named(scene: dict[str, Any], tmp_path
         classify(tmp_path, {**scene, "cubes": cubes})
 
 
+def test_a_model_of_another_legend_is_refused(scene: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"was trained for legend 'invented' \(class 1, .*class 5\); the study has 'invented' \(class 1, class 2\)"
+    ):
+        classify(tmp_path, scene, legend=phenology.legend(2))
+    assert not list(tmp_path.rglob("item.json"))
+
+
 def test_candidates_get_a_label_and_vote_for_each_year(scene: dict[str, Any], tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows, columns = rng.integers(0, 150, 400), rng.integers(0, 170, 400)

@@ -70,6 +70,7 @@ def tile_maps(
     pool: Mapper,
     threads: int,
     runtime: str = "torch",
+    legend: Legend | None = None,
 ) -> None:
     """Write label, confidence and, where asked for, probabilities of a tile for each year.
 
@@ -78,10 +79,13 @@ def tile_maps(
     memory   bytes that a worker may use
     threads  that one window may use
     runtime  of networks: torch, openvino, or auto, which is OpenVINO where it is installed
+    legend   that the maps must have; None = that of the model
 
-    Raises InputError where a cube has other bands or steps than the model was trained on.
+    Raises InputError where a cube has other bands or steps than the model was trained on, or the model another legend.
     """
     model = predict.load_model(model_uri, runtime, threads)
+    if legend is not None:
+        predict.check_legend(model, legend, model_uri)
     for year, uri in cubes.items():
         cube = predict.open_fitting(model, uri)
         if cube.tile.shape != tile.shape or cube.tile.transform != tile.transform:

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from landtide import models
 from landtide.core.errors import InputError
+from landtide.core.legend import Legend
 from landtide.io.cube import Cube, open_cube
 from landtide.models import SequenceModel
 
@@ -39,6 +40,15 @@ def check_fits(model: SequenceModel, cube: Cube, uri: str) -> None:
         raise InputError(
             f"cube {uri} has {len(cube.periods)} steps a year of bands {', '.join(cube.bands)}; model {model.name} {model.id} was trained "
             f"on {model.steps} steps of {', '.join(model.bands)}: train it again, or composite with the same bands and period"
+        )
+
+
+def check_legend(model: SequenceModel, legend: Legend, uri: str) -> None:
+    """Raise InputError where a model was trained for another legend: its numbers would mean other classes."""
+    if model.legend != legend:
+        raise InputError(
+            f"model {uri} was trained for legend {model.legend.name!r} ({', '.join(model.legend.names)}); the study has {legend.name!r} "
+            f"({', '.join(legend.names)}): train it again"
         )
 
 
