@@ -16,7 +16,7 @@ from landtide.retrieve import UnreachedError, api, digest, resolve_tiles, source
 from landtide.retrieve.search import SetAside, find
 from tests.faults.unruly import Unruly, cut, other, refuse, trickle
 from tests.retrieve.made import TILE, make_study, red, run_fetch, truncate, write_tiff
-from tests.retrieve.made_safe import write_jp2
+from tests.retrieve.made_safe import write_jp2, write_safe
 
 
 def study_of(unruly: Unruly, tmp_path: Path, **keys):
@@ -333,6 +333,49 @@ def test_a_remote_jp2_that_does_not_decode_sets_its_acquisition_aside(unruly: Un
     features, report, _ = run_fetch(study, resolve_tiles(study)[0], 2020)
     assert_whole(features, (1, 21))
     assert [(one["id"], "B04.jp2 cannot be decoded" in one["reason"]) for one in report["set_aside"]] == [("day11", True)]
+
+
+KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+from landtide.core.study import Study
+from landtide.io import storage
+from landtide.retrieve import cache, resolve_tiles
+from tests.retrieve.made import run_fetch
+study = Study.model_validate(json.loads(Path(sys.argv[1]).read_text()))
+original, left = storage.write_json, [int(sys.argv[2])]
+
+def write_json(uri, record):
+    left[0] -= "/cache/" in uri
+    if left[0] < 0:
+        os.kill(os.getpid(), signal.SIGKILL)  # the copy is there, its record is not
+    original(uri, record)
+
+storage.write_json = write_json
+run_fetch(study, resolve_tiles(study)[0], 2020)
+"""
+
+
+def test_a_run_that_is_killed_goes_on_and_ends_with_the_same_bytes(tmp_path: Path):
+    for day in ("20200501", "20200511", "20200521"):
+        images = {"B04": red(int(day), 1200, 1600), "SCL": np.full((TILE.shape[0] // 2, TILE.shape[1] // 2), 4, np.uint8)}
+        write_safe(tmp_path / "products", day, images)
+    (tmp_path / "program.py").write_text(KILLED)
+    found = {}
+    for name, kill in (("straight", 99), ("killed", 3)):
+        source = {"folder": str(tmp_path / "products")}
+        study = make_study(tmp_path, source=source, mask={"asset": "SCL"}, workspace=str(tmp_path / name))
+        (tmp_path / "study.json").write_text(study.model_dump_json(by_alias=True))
+        done = subprocess.run([sys.executable, str(tmp_path / "program.py"), str(tmp_path / "study.json"), str(kill)], check=False)
+        assert done.returncode == (0 if kill == 99 else -9)
+        records = sorted((tmp_path / name).rglob("cache/*/*.json"))
+        assert len(records) == (6 if kill == 99 else 3)
+        before = [path.stat().st_mtime_ns for path in records]
+        run_fetch(study, resolve_tiles(study)[0], 2020)
+        assert [path.stat().st_mtime_ns for path in records] == before  # what was whole is not made again
+        found[name] = {path.name: path.read_bytes() for path in (tmp_path / name).rglob("cache/*/*.tif")}
+    assert found["straight"] == found["killed"]
+    assert len(found["killed"]) == 6
 
 
 def test_nothing_is_written_where_nothing_is_left(unruly: Unruly, tmp_path: Path):
