@@ -35,8 +35,8 @@ YEARS = (2019, 2020, 2021)
 ACCURACY = 100.0
 FIRST_SCORED = 11
 FITTED = (1, 2, 3, 4, 5, 6, 7, 8)
-TRAINING = 12_000
-TESTED = 20_000
+TRAINING = 8_000
+TESTED = 10_000
 LEAST_TRUST = 0.6
 
 
@@ -135,7 +135,7 @@ def _forest(name: str, given: Case, label: np.ndarray, rows: np.ndarray, seed: i
     x, truth = given.x.reshape(-1, given.x.shape[2]), given.truth.ravel()
     tested = rng.choice(len(truth), min(TESTED, len(truth)), replace=False)
     chosen = balanced(label, rows, rng)
-    forest = ExtraTreesClassifier(150, n_jobs=1, min_samples_leaf=2, random_state=seed).fit(x[chosen], label[chosen])
+    forest = ExtraTreesClassifier(100, n_jobs=1, min_samples_leaf=2, random_state=seed).fit(x[chosen], label[chosen])
     guess, real = forest.predict(x[tested]), truth[tested]
     yield f"{name}, overall accuracy", float((guess == real).mean())
     yield f"{name}, worst class F1", float(f1_score(real, guess, average=None, labels=np.unique(real), zero_division=0).min())

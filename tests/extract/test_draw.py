@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from landtide.extract.draw import PER_UNIT, class_targets, draw
+from landtide.extract.draw import PER_UNIT, class_targets, draw, sub_classes
 from landtide.extract.gather import sampling_shares
 
 
@@ -47,3 +47,21 @@ def test_a_large_area_is_sampled_within_the_budget_and_rare_codes_more():
     share = sampling_shares(areas, 60_000)
     assert sum(areas[code] * share[code] for code in areas) == pytest.approx(60_000, rel=0.01)
     assert share[3] >= share[2] > share[1]
+
+
+def test_what_makes_up_little_of_a_class_is_drawn_by_its_square_root():
+    kind = np.repeat([0, 1, 2], [9000, 900, 100])
+    unit = np.arange(10_000)
+    mask, _ = draw(np.ones(10_000, np.uint8), unit, np.array([400]), 1, 3, kind)
+    taken = np.bincount(kind[mask > 0])
+    assert taken == pytest.approx(400 * np.sqrt([9000, 900, 100]) / np.sqrt([9000, 900, 100]).sum(), abs=1)
+
+
+def test_sub_classes_are_the_clouds_of_a_class():
+    rng = np.random.default_rng(0)
+    cloud = np.repeat(np.arange(6), 200)
+    scores = (10 * rng.normal(size=(6, 5))[cloud] + rng.normal(0, 0.1, (1200, 5))).astype(np.float32)
+    kind = sub_classes(scores, np.ones(1200, np.uint8), 4)
+    pairs = np.unique(np.stack([cloud, kind], axis=1), axis=0)
+    assert len(pairs) <= 7  # a start may split one cloud and join two
+    assert set(sub_classes(scores, np.zeros(1200, np.uint8), 4).tolist()) == {0}

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from landtide.extract.draw import sub_classes
 from landtide.extract.features import principal_scores, standardise, valid_series
 from landtide.extract.gather import Pixels
 from landtide.extract.methods import METHODS
@@ -11,6 +12,9 @@ from landtide.extract.mixtures import CodeColumns
 from landtide.extract.places import COMPONENTS, Places
 from landtide.extract.select import Selection, changed
 from landtide.extract.vocabulary import SMALL_POLYGONS, Evidence
+
+PIECE = 600.0
+"""m: a polygon larger than a square of this side is described piece by piece."""
 
 CELL = 100.0
 """m; pixels of one cell of this side are one piece of evidence. The cell of CORINE; finer maps err in patches too."""
@@ -44,6 +48,9 @@ class Cleaned:
 
     trust: np.ndarray
     """(M,) float32 probability that the label is right."""
+
+    kind: np.ndarray
+    """(M,) int64 sub-class of the label."""
 
     selection: Selection | None
     """What became of each polygon, where the method judges polygons."""
@@ -93,8 +100,11 @@ def clean_labels(
     given = mean_years(x, old, pixel_size=pixel_size, accuracy=accuracy, reference=reference)
     judged = METHODS[method](given.places, seed)
     row, year = np.nonzero(given.used & (judged.label > 0)[:, None])
+    kind = sub_classes(given.places.scores, judged.label, seed)
     told = {name: values[row] for name, values in (judged.features or {}).items()}
-    return Cleaned(given.index[row], year, judged.label[row], judged.trust[row], judged.selection, judged.rescued, given.changed, told)
+    return Cleaned(
+        given.index[row], year, judged.label[row], judged.trust[row], kind[row], judged.selection, judged.rescued, given.changed, told
+    )
 
 
 def mean_years(x: np.ndarray, old: OldLabels, *, pixel_size: float, accuracy: float, reference: int | None) -> MeanYears:
@@ -120,6 +130,8 @@ def mean_years(x: np.ndarray, old: OldLabels, *, pixel_size: float, accuracy: fl
         shown,
         old.label[index],
         old.pixels.polygon[index],
+        _bags(old.pixels, pixel_size)[index],
+        True,
         old.pixels.depth[index],
         accuracy / pixel_size,
         _evidence(old, index, pixel_size),
@@ -135,6 +147,13 @@ def _evidence(old: OldLabels, places: np.ndarray, pixel_size: float) -> Evidence
     weight = np.where(where.code == 0, 0.0, where.weight * np.maximum(old.area, 1) ** -SMALL_POLYGONS)
     polygons = len(np.unique(where.polygon[where.polygon >= 0]))
     return Evidence(old.columns.of(where.code)[places], cell[places], weight[places], old.columns.members, polygons)
+
+
+def _bags(where: Pixels, pixel_size: float) -> np.ndarray:
+    """Return the piece of a polygon in which each place lies, (N,) int64."""
+    side = max(1, round(PIECE / pixel_size))
+    block = (where.row // side) * (1 << 12) + where.column // side
+    return np.unique(np.stack([where.polygon, block], axis=1), axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _moved(z: np.ndarray, valid: np.ndarray, old_label: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from landtide.core.errors import InputError
 from landtide.extract.places import CUT, Judged, Places
 
 FOLDS = 5
-TREES = 100
+TREES = 60
 FIT = 12_000
 """Places that each fold's classifier learns from."""
 

@@ -180,7 +180,8 @@ def _draw(
     """Draw samples of every class, join the points, and write down what happened."""
     classes = len(legend)
     area = np.bincount(found.label, minlength=classes + 1)[1:] if found is not None else np.zeros(classes, np.int64)
-    trusted = found.take(np.flatnonzero(found.trust >= settings.trust)) if found is not None else None
+    sure = np.flatnonzero(found.trust >= settings.trust) if found is not None else np.zeros(0, np.int64)
+    trusted = found.take(sure) if found is not None else None
     offered = len(given.label) if given is not None else 0
     given = given.take(np.flatnonzero(given.trust >= settings.trust)) if given is not None else None
     kept = _count(trusted, classes) + _count(given, classes)
@@ -190,7 +191,8 @@ def _draw(
     parts = []
     if trusted is not None:
         target = class_targets(np.where(kept >= FEW, np.maximum(area, 1), 0), settings.per_class)
-        mask, lifted = draw(trusted.label, trusted.group, target, settings.draws, seed)
+        kind = cleaned.kind[sure] if cleaned is not None else None
+        mask, lifted = draw(trusted.label, trusted.group, target, settings.draws, seed, kind)
         drawn = np.flatnonzero(mask)
         parts.append(sample_set(trusted.take(drawn), mask[drawn], inputs, "old_map"))
     if given is not None:
@@ -265,13 +267,15 @@ def _too_few(kept: np.ndarray, held: np.ndarray, legend: Legend, settings: Extra
 def choose_candidates(old: OldLabels, cleaned: Cleaned, most: int, seed: int) -> pd.DataFrame:
     """Choose places that get preliminary labels: half at random, half evenly over presumed classes, excluded codes as well.
 
-    Columns tile (number), row, column, old_label, and what the extraction presumes: presumed (label) and trust.
+    Columns tile (number), row, column, old_label, and what the extraction presumes: presumed (label), trust and kind (sub-class).
     """
     places = old.pixels
     presumed = np.zeros(len(places.row), np.int64)
     presumed[cleaned.pixel] = cleaned.label
     score = np.zeros(len(places.row), np.float32)
     score[cleaned.pixel] = cleaned.trust
+    kind = np.zeros(len(places.row), np.int64)
+    kind[cleaned.pixel] = cleaned.kind
     seen = np.flatnonzero(presumed > 0)
     rng = np.random.default_rng(seed)
     chosen = np.zeros(len(places.row), bool)
@@ -291,6 +295,7 @@ def choose_candidates(old: OldLabels, cleaned: Cleaned, most: int, seed: int) ->
             "old_label": old.label[index].astype(np.uint8),
             "presumed": presumed[index].astype(np.uint8),
             "trust": score[index],
+            "kind": kind[index].astype(np.uint8),
         }
     )
 

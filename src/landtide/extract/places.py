@@ -35,6 +35,12 @@ class Places:
     polygon: np.ndarray
     """(N,) int64 group whose labels are right or wrong together; -1 = none."""
 
+    bag: np.ndarray
+    """(N,) int64 polygon, or piece of a large one: what one code describes as a whole."""
+
+    mixed: bool
+    """Whether a polygon may hold more classes than the one it is called after, as those of maps do."""
+
     depth: np.ndarray
     """(N,) float32 pixels to the polygon's edge; infinite where there is no such thing."""
 
@@ -85,4 +91,5 @@ def places_of(x: np.ndarray, label: np.ndarray, polygon: np.ndarray, classes: in
     weight = np.where(label > 0, 1.0, 0.0)
     evidence = Evidence(label.astype(np.int64), polygon.astype(np.int64), weight, members, len(np.unique(polygon)))
     depth = np.full(len(x), np.inf, np.float32)
-    return Places(scores.values, scores.deviation, shown, label.astype(np.uint8), polygon.astype(np.int64), depth, 0.0, evidence)
+    group = polygon.astype(np.int64)
+    return Places(scores.values, scores.deviation, shown, label.astype(np.uint8), group, group, False, depth, 0.0, evidence)

@@ -68,7 +68,8 @@ def stable(
     names = {name: number for number, name in enumerate(sorted(cubes))}
     tile = frame["tile"].map(names).to_numpy(np.int64)[found.place]
     row, column = (frame[name].to_numpy(np.int64)[found.place] for name in ("row", "column"))
-    chosen = choose_places(found, (tile, row, column), len(legend), settings.per_class, len(inputs.years), seed)
+    kind = frame["kind"].to_numpy(np.int64)[found.place] if "kind" in frame else None
+    chosen = choose_places(found, (tile, row, column), len(legend), settings.per_class, len(inputs.years), seed, kind)
     spare = _spare(first, found.label[chosen], legend, settings)
     x = read_series(inputs.uris, tile[chosen], row[chosen], column[chosen], pool)
     drawn = _pairs(x, found, (tile, row, column), chosen)
@@ -116,15 +117,22 @@ def _first_stage(frame: pd.DataFrame, label: np.ndarray) -> tuple[np.ndarray, np
 
 
 def choose_places(
-    found: Stable, where: tuple[np.ndarray, np.ndarray, np.ndarray], classes: int, per_class: int, years: int, seed: int
+    found: Stable,
+    where: tuple[np.ndarray, np.ndarray, np.ndarray],
+    classes: int,
+    per_class: int,
+    years: int,
+    seed: int,
+    kind: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Choose stable places balanced by class and spread over blocks; return their rows in `found`.
+    """Choose stable places balanced by class and sub-class and spread over blocks; return their rows in `found`.
 
     where  tile number, row, column of each stable place
+    kind   (N,) sub-class that the first extraction put it in: of its own label then, which is the same nearly everywhere
     """
     area = np.bincount(found.label, minlength=classes + 1)[1:]
     target = class_targets(area, max(1, 2 * per_class // years))
-    mask, _ = draw(found.label, block_of(*where), target, 1, seed)
+    mask, _ = draw(found.label, block_of(*where), target, 1, seed, kind)
     return np.flatnonzero(mask)
 
 

@@ -162,8 +162,7 @@ def soft_em(histogram: np.ndarray, cells: np.ndarray, size: np.ndarray, members:
     overall = histogram.sum(axis=0) / histogram.sum()
     known = members.sum(axis=1) > 0
     mass = np.maximum((members * overall).sum(axis=1), 1e-4)
-    assumed = OWN * members * overall / np.maximum((members * overall).sum(axis=1, keepdims=True), 1e-12) + (1 - OWN) * overall
-    assumed = assumed / assumed.sum(axis=1, keepdims=True)
+    assumed = assumed_rows(members, overall)
     worth = np.minimum(cells, EVIDENCE)[:, None]
     posterior = _normalise(((share @ members.T) / mass**LIFT) ** 2)
     rows = assumed
@@ -175,6 +174,16 @@ def soft_em(histogram: np.ndarray, cells: np.ndarray, size: np.ndarray, members:
     best = rows[posterior.argmax(axis=1)]
     misfit = (share * (np.log(share + 1e-9) - np.log(best + 1e-9))).sum(axis=1)
     return posterior, misfit
+
+
+def assumed_rows(members: np.ndarray, overall: np.ndarray) -> np.ndarray:
+    """Return the code distribution that is assumed of each class before anything is learnt, (K, C): its own codes, and all others.
+
+    members  (K, C) share of each class in each code by definition
+    overall  (C,) share of each code in the map
+    """
+    assumed = OWN * members * overall / np.maximum((members * overall).sum(axis=1, keepdims=True), 1e-12) + (1 - OWN) * overall
+    return np.asarray(assumed / assumed.sum(axis=1, keepdims=True))
 
 
 def _rows(
