@@ -11,16 +11,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import geopandas
 import numpy as np
 import pystac
 import pytest
 import rasterio
-import rasterio.mask
 
-from landtide.core.legend import builtin_legend
-from landtide.extract.oldmap import POINT_GROUP
-from landtide.io.table import read_samples
 from landtide.simulate import World, make_world
 
 SETTINGS = ("model.epochs=12", "extract.candidates=6000", "extract.draws=2", "compute.workers=1")
@@ -112,39 +107,6 @@ def test_second_run_redoes_nothing(done: Path, world: World) -> None:
     assert all("already done" in line for line in steps), result.stdout
     assert manifests(done) == before
     assert label_digests(published(done)) == labels
-
-
-def test_reviews_of_the_audit_come_back_as_samples_and_reference_points_do_not(done: Path, world: World, tmp_path: Path) -> None:
-    settings = [word for setting in SETTINGS for word in ("--set", setting)]
-    result = landtide("audit", str(world.study), "--workspace", str(done), *settings)
-    assert result.returncode == 0, result.stderr
-    folder = published(done) / "audit"
-    assert {"audit.gpkg", "audit.csv", "index.html"} <= {path.name for path in folder.iterdir()}
-    layer = geopandas.read_file(folder / "audit.gpkg")
-    chosen = layer["pixels"].nlargest(4).index
-    for row in chosen:  # a person looks, and says the class that most of it is
-        with rasterio.open(world.truth[2019]) as truth:
-            inside, _ = rasterio.mask.mask(truth, [layer.geometry[row]], nodata=0)
-        layer.loc[row, "reviewed_class"] = builtin_legend("landtide10").names[int(np.bincount(inside[inside > 0]).argmax()) - 1]
-    layer.to_file(tmp_path / "reviewed.gpkg")
-    tested = layer.geometry[chosen[0]].representative_point()
-    (tmp_path / "reference.csv").write_text(f"x,y,class\n{tested.x},{tested.y},1\n")
-    words = ["--set", f"points={tmp_path / 'reviewed.gpkg'}", "--set", f"evaluate.points={tmp_path / 'reference.csv'}"]
-    before = set(done.rglob("samples.parquet"))
-    result = landtide("extract", str(world.study), "--workspace", str(done), *settings, "--set", "model.name=forest", *words)
-    assert result.returncode == 0, result.stderr
-    (made,) = set(done.rglob("samples.parquet")) - before
-    samples = read_samples(str(made))
-    own = samples.polygon >= POINT_GROUP
-    assert len(np.unique(samples.polygon[own])) == 4
-    assert samples.trust[own].min() >= 0.98
-    assert set(samples.year[own]) == {2019}, "a review holds for the year that was looked at"
-    labels = layer["reviewed_class"][sorted(chosen)].tolist()
-    assert [
-        builtin_legend("landtide10").names[samples.y[samples.polygon == group][0] - 1] for group in np.unique(samples.polygon[own])
-    ] == labels
-    distance = np.abs(samples.xy[own] - [tested.x, tested.y]).max(axis=1)
-    assert distance.min() > 10, "neither the reference point's pixel nor one beside it"
 
 
 def test_s3_gives_the_same_labels(done: Path, world: World, s3: str, tmp_path: Path) -> None:
