@@ -50,6 +50,9 @@ SMALL = Task(1, BASE, HOUR, tries=3)
 READERS = ("plan", "retrieve", "composite")
 """Steps that read from image providers."""
 
+TRAININGS = ("train", "tune", "pretrain")
+"""Steps that train networks, in pods of their own where the study wants it."""
+
 PROVIDER_KEYS = ("CDSE_S3_ACCESS_KEY", "CDSE_S3_SECRET_KEY", "EARTHDATA_TOKEN")
 
 NETWORK_TRIES = 3
@@ -101,9 +104,9 @@ class Placement:
         """Return what the task of a step gets."""
         if step in ("plan", "clean-up"):
             return SMALL
-        if step == "train" and self.launches:
+        if step in TRAININGS and self.launches:
             return Task(1, LAUNCHER_MEMORY, self.timeout + HOUR)  # the job's own limit comes first
-        if step == "train":
+        if step in TRAININGS:
             own = {"gpus": self.gpus, "node_selector": self.node_selector, "tolerations": self.tolerations}
             return Task(self.threads, self.memory + BASE, self.timeout, **own)
         tries = NETWORK_TRIES if step in ("retrieve", "composite", "publish") else 0

@@ -23,12 +23,13 @@ from landtide import cli
 from landtide.core.study import Study
 from landtide.launch import driver, processes, progress
 from pipelines import argo, remote
+from pipelines.pretrain import pretrain
 from pipelines.tune import tune
 from pipelines.update import update, update_single
 
 COMPILED = Path(__file__).parent / "compiled"
-PIPELINES = {"update": update, "update-single": update_single, "tune": tune}
-COMMANDS = {"update": "run", "tune": "tune"}
+PIPELINES = {"update": update, "update-single": update_single, "tune": tune, "pretrain": pretrain}
+COMMANDS = {"update": "run", "tune": "tune", "pretrain": "pretrain"}
 """What the command line calls each pipeline on this machine."""
 
 

@@ -431,6 +431,24 @@ def _line(steps: Any, study_uri: str, *, two_stage: bool) -> Iterator[tuple[str,
 
 
 @app.command()
+def pretrain(
+    study_file: StudyFile, workspace: Workspace = None, settings: Settings = None, memory: Memory = None, force: Force = False
+) -> None:
+    """Let the study's network learn from series without labels; its training then starts from there."""
+    study = read_study(study_file, workspace, _with_memory(settings, memory))
+    if not study.model.two_stage:
+        raise InputError(f"pretrain: model {study.model.name!r} is no network, and starts from nothing")
+    with _here(study, driver.Options(("pretrain", "unlabelled") if force else ())) as (steps, study_uri):
+        from landtide import learning
+
+        cubes = next(made for name, made in _line(steps, study_uri, two_stage=True) if name == "composite")
+        item_uri = learning.pretrain(study_uri, learning.draw_unlabelled(study_uri, cubes))
+    console.print(f"Weights  {item_uri}")
+    console.print("Train from them with this in the study:")
+    console.print(yaml.safe_dump({"train": {"pretrained": item_uri}}).rstrip(), markup=False)
+
+
+@app.command()
 def tune(
     study_file: StudyFile,
     workspace: Workspace = None,

@@ -1,4 +1,4 @@
-"""Steps that make better models rather than maps: the search for settings.
+"""Steps that make better models rather than maps: learning without labels, and the search for settings.
 
 They are steps as those of `landtide.steps` are: URIs and scalars in, a manifest found or made, a small record out.
 """
@@ -15,7 +15,50 @@ from landtide import steps
 from landtide.core.errors import InputError
 from landtide.io import manifest, storage
 from landtide.launch import remote
-from landtide.runs import Report, Run, produce, step_of
+from landtide.runs import Report, Run, by_tile_and_year, cube_uris, produce, step_of
+
+
+@step_of("draw unlabelled")
+def draw_unlabelled(run: Run, report: Report, cubes: list[str]) -> str:
+    """Draw series without labels from all tiles and years; return the URI of their manifest."""
+    from landtide.extract import unlabelled
+
+    study, items = run.study, by_tile_and_year(cubes)
+    settings = {"places": study.pretrain.places, "seed": study.seed}
+    key = run.key("unlabelled", "all", run.span_name, settings, [manifest.source_of(item) for item in items.values()])
+
+    def make(out: manifest.Writing) -> None:
+        unlabelled.draw_unlabelled(cube_uris(items), study.pretrain.places, study.seed, out)
+
+    item = produce(run, report, key, make, run.span, None, list(items.values()))
+    report.count(series=item.properties.get("landtide:samples", 0))
+    return str(item.get_self_href())
+
+
+@step_of("pretrain")
+def pretrain(run: Run, report: Report, samples: str) -> str:
+    """Pre-train the study's network on series without labels; return the manifest of its weights, for ``train.pretrained``."""
+    from landtide.train.output import TRAINING
+    from landtide.train.spec import Pretrain
+
+    study, drawn = run.study, manifest.read(samples)
+    wanted = study.pretrain.model_dump(exclude={"places"})
+    settings = {"model": study.model.name, "settings": study.model.settings, "pretrain": wanted, "seed": study.seed}
+    key = run.key("pretrain", "all", run.span_name, {**settings, "threads": study.compute.threads}, [manifest.source_of(drawn)])
+
+    def make(out: manifest.Writing) -> None:
+        folder = str(out.scratch / "weights")
+        spec = steps.training_spec(run, study.model.name, study.model.settings, (drawn.assets["samples"].href,), folder)
+        made = remote.train(dataclasses.replace(spec, pretrain=Pretrain(**wanted)), study, run.folder, "pretrain")
+        for path in sorted(Path(made).iterdir()):
+            out.upload(path, path.name)
+        out.add_asset(
+            "pretrained", TRAINING, media_type="application/json", roles=["metadata"], title="Settings; the weights lie beside it"
+        )
+
+    item = produce(run, report, key, make, run.span, None, [drawn])
+    report.note = f"{study.model.name}, {study.pretrain.method}"
+    return str(item.get_self_href())
 
 
 @step_of("tune groups")

@@ -33,6 +33,8 @@ ALGORITHMS = {
     "candidates": 1,
     "stable": 2,
     "tune": 1,
+    "unlabelled": 1,
+    "pretrain": 1,
     "classify": 1,
     "evaluate": 2,
     "audit": 1,

@@ -17,7 +17,7 @@ from landtide import retrieve as retrieving
 from landtide.core.errors import InputError
 from landtide.core.legend import identity_crosswalk
 from landtide.core.period import Period
-from landtide.core.study import Study
+from landtide.core.study import Continual, Study
 from landtide.core.tile import Tile
 from landtide.io import manifest, storage
 from landtide.launch import driver, remote
@@ -246,18 +246,71 @@ def train(run: Run, report: Report, stage: str, samples: str) -> str:
     study, drawn = run.study, manifest.read(samples)
     name, own = ("svm", {}) if stage == "preliminary" else (study.model.name, study.model.settings)
     settings = {"model": name, "settings": own, "trust": study.extract.trust, "seed": study.seed, "legend": run.legend.to_dict()}
-    amount = {"threads": study.compute.threads, "processes": study.train.processes * study.train.nodes}
-    key = run.key("train", "all", run.span_name, {**settings, **amount}, [manifest.source_of(drawn)])
+    amount: dict[str, Any] = {"threads": study.compute.threads, "processes": study.train.processes * study.train.nodes}
+    going_on = study.continual if stage == "final" else None
+    earlier = _earlier_models(going_on.model) if going_on is not None and going_on.model is not None else []
+    begun = _pretrained(study) if stage == "final" and study.train.pretrained is not None else None
+    if begun is not None:
+        earlier = [*earlier, begun]
+    if going_on is not None:
+        amount["continual"] = going_on.model_dump(exclude={"model"})
+    key = run.key("train", "all", run.span_name, {**settings, **amount}, [manifest.source_of(item) for item in (drawn, *earlier)])
 
     def make(out: manifest.Writing) -> None:
         spec = training_spec(run, name, own, (drawn.assets["samples"].href,), str(out.scratch / "model"))
         cubes = cubes_behind(drawn) if name == "convlstm" else {}
         spec = dataclasses.replace(spec, checkpoint=storage.join(key.uri, "checkpoint.safetensors"), cubes=cubes)
+        if begun is not None:
+            spec = dataclasses.replace(spec, start=storage.parent(begun.assets["pretrained"].href))
+        if going_on is not None:
+            spec = dataclasses.replace(spec, continual=_continual_spec(going_on, earlier if begun is None else []))
         record_training(remote.train(spec, study, run.folder, stage), out)
 
-    item = produce(run, report, key, make, run.span, None, [drawn])
+    item = produce(run, report, key, make, run.span, None, [drawn, *earlier[:1]])
     report.note = name
     return str(item.get_self_href())
+
+
+def _pretrained(study: Study) -> pystac.Item:
+    """Return the manifest of pre-trained weights. Raises InputError where it is none, or where a continual training begins elsewhere."""
+    uri = str(study.train.pretrained)
+    if study.continual is not None and study.continual.model is not None:
+        raise InputError("give train.pretrained or continual.from, not both: each says what the weights start from")
+    try:
+        item = manifest.read(uri)
+    except FileNotFoundError as error:
+        raise InputError(f"train.pretrained: {uri} does not exist; give the item.json that `landtide pretrain` named") from error
+    if "pretrained" not in item.assets:
+        raise InputError(f"train.pretrained: {uri} is the manifest of {item.properties.get('landtide:step')!r}, not of a pre-training")
+    return item
+
+
+def _earlier_models(uri: str) -> list[pystac.Item]:
+    """Return the manifest of an earlier model, then those that it went on from. Raises InputError where it is no model's manifest."""
+    chain: list[pystac.Item] = []
+    following: str | None = uri
+    while following is not None:
+        try:
+            item = manifest.read(following)
+        except FileNotFoundError as error:
+            raise InputError(f"continual.from: {following} does not exist; give the item.json of a trained model") from error
+        if "model" not in item.assets:
+            raise InputError(f"continual.from: {following} is the manifest of {item.properties.get('landtide:step')!r}, not of a model")
+        chain.append(item)
+        following = next((link.href for link in item.get_links("derived_from") if "/train/" in link.href), None)
+    return chain
+
+
+def _continual_spec(going_on: Continual, earlier: list[pystac.Item]) -> Any:
+    """Return how a training goes on: the earlier model, and the sample sets of all models before."""
+    from landtide.train.spec import Continual as Spec
+
+    drawn = [link.href for item in earlier for link in item.get_links("derived_from") if "/train/" not in link.href]
+    return Spec(
+        model=model_folder(earlier[0]) if earlier else None,
+        samples=tuple(manifest.read(uri).assets["samples"].href for uri in drawn),
+        **going_on.model_dump(exclude={"model"}),
+    )
 
 
 def training_spec(run: Run, model: str, settings: dict[str, Any], samples: tuple[str, ...], output: str) -> "TrainSpec":

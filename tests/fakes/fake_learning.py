@@ -18,3 +18,13 @@ def tune(study_uri, samples, groups):
 def tune_report(study_uri, samples, meetings):
     _call("tune report", study_uri, samples=samples, meetings=meetings)
     return "search", "<h1>search</h1>"
+
+
+def draw_unlabelled(study_uri, cubes):
+    _call("draw unlabelled", study_uri, cubes=cubes)
+    return "series"
+
+
+def pretrain(study_uri, samples):
+    _call("pretrain", study_uri, samples=samples)
+    return "weights"

@@ -50,3 +50,10 @@ def test_the_graph_of_a_search() -> None:
     tasks = pipeline["components"]["comp-exit-handler-1"]["dag"]["tasks"]
     assert tasks["for-loop-3"]["dependentTasks"] == ["tune-groups"]
     assert sorted(tasks["tune-report"]["dependentTasks"]) == ["extract-stable", "for-loop-3", "plan"]
+
+
+def test_a_pre_training_asks_for_no_label(tmp_path: Path) -> None:
+    calls = calls_of_a_run("pretrain", tmp_path)
+    assert [call["step"] for call in calls] == ["plan", "retrieve", "composite", "retrieve", "composite", "draw unlabelled", "pretrain"]
+    assert len(calls[-2]["cubes"]) == 2
+    assert calls[-1]["samples"] == "series"

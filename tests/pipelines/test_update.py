@@ -100,7 +100,7 @@ def test_nothing_is_installed_at_run_time_and_nothing_is_cached(name: str) -> No
     spec = stored(name)
     assert "pip install" not in yaml.safe_dump(spec, width=10_000)
     tasks = tasks_of(spec)
-    assert len(tasks) > 8
+    assert len(tasks) > 7
     assert all(not task.get("cachingOptions", {}).get("enableCache", False) for task in tasks.values())
     assert all(task["cachingOptions"] == {} for task in steps_of(spec).values()), "an empty table is how KFP writes 'no cache'"
 
@@ -108,7 +108,7 @@ def test_nothing_is_installed_at_run_time_and_nothing_is_cached(name: str) -> No
 @pytest.mark.parametrize("name", command.PIPELINES)
 def test_a_loop_takes_its_items_alone(name: str) -> None:
     loops = [task for task in body(name).values() if "parameterIterator" in task]
-    assert len(loops) == 2
+    assert len(loops) == (1 if name == "pretrain" else 2)
     for loop in loops:
         assert set(loop["inputs"]["parameters"]) == {loop["parameterIterator"]["items"]["inputParameter"]}
 

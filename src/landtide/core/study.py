@@ -302,6 +302,8 @@ class Train(Section):
     """Processes a node, each with its part of every batch; on a machine with GPUs, one for each."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    pretrained: str | None = None
+    """Weights to start from: manifest (path or URI of ``item.json``) that `landtide pretrain` made. None = random weights."""
 
 
 class Range(Section):
@@ -346,6 +348,44 @@ class Tune(Section):
 
     storage: str | None = None
     """Where trials meet: database URL (postgresql://, sqlite:///) or folder; None = a journal of objects in the workspace."""
+
+
+class Pretrain(Section):
+    """What a network learns before it sees a label."""
+
+    method: Literal["contrastive", "masked", "both"] = "both"
+    """``contrastive``: to know a pixel again by other dates and, where it is stable, in another year; ``masked``: to tell hidden steps."""
+
+    places: int = Field(20_000, ge=1000)
+    """Pixels that are drawn over all tiles, each with all its years."""
+
+    epochs: int = Field(20, ge=1)
+    batch: int = Field(512, ge=32)
+    """Views are spread over the batch: small ones say little of how."""
+
+
+class Continual(Section):
+    """How a model goes on from an earlier one, and what it may forget."""
+
+    model: str | None = Field(None, alias="from")
+    """Manifest of the earlier model (path or URI of its ``item.json``); None = the first of a sequence, which only opens the ledger."""
+
+    method: Literal["finetune", "replay", "ewc", "distill"] = "replay"
+    """``finetune`` starts from the earlier weights; ``replay`` also mixes in a reservoir of earlier samples; ``ewc`` holds back the weights
+    that mattered, ``distill`` the outputs. On simulated worlds replay forgets least (docs/training.md)."""
+
+    strength: float | None = Field(None, gt=0)
+    """Weight of what ``ewc`` and ``distill`` add to the loss; None = 1000 and 1."""
+
+    replay: float = Field(0.05, gt=0, le=1)
+    """Share of the earlier samples that go into the reservoir, classes alike; the literature keeps 1 to 5 % a year."""
+
+    decay: float | None = Field(None, gt=0)
+    """Years after which a sample counts 1/e as much as one of the last year; None = all count alike."""
+
+    forget: float = Field(0.05, ge=0, le=1)
+    """Most accuracy that may be lost on any earlier year, on polygons that no model of the sequence learns from; beyond it the model is
+    refused, and what is published stays."""
 
 
 class Consistency(Section):
@@ -409,6 +449,8 @@ class Study(Section):
     model: Model = Model()
     train: Train = Train()
     tune: Tune = Tune()
+    continual: Continual | None = None
+    pretrain: Pretrain = Pretrain()
     consistency: Consistency = Consistency()
     classify: Classify = Classify()
     evaluate: Evaluate = Evaluate()
@@ -491,6 +533,8 @@ PATHS = (
     ("evaluate", "reference"),
     ("evaluate", "points"),
     ("evaluate", "crosswalk"),
+    ("continual", "from"),
+    ("train", "pretrained"),
     (None, "points"),
     (None, "legend"),
     (None, "workspace"),

@@ -264,10 +264,23 @@ def training(records: list[Record]) -> list[Record]:
                 "epochs": len(curve),
                 "loss_chart": curves(losses, "Loss by epoch") if curve else None,
                 "loss_range": (min(values), max(values)) if values else None,
+                "ledger": ledger(record["report"].get("ledger")),
                 "best": min((e for e in curve if e["validation"] is not None), key=lambda e: e["validation"], default=None),
             }
         )
     return told
+
+
+def ledger(record: Record | None) -> Record | None:
+    """Return the forgetting ledger as a table: a row a model, a column a year; None where a training opened none."""
+    if record is None:
+        return None
+    years = sorted({year for row in record["rows"] for year in row["accuracy"]})
+    rows = [
+        {"years": ", ".join(map(str, row["years"])), "cells": [(row["accuracy"].get(year), int(year) in row["years"]) for year in years]}
+        for row in record["rows"]
+    ]
+    return {"years": years, "rows": rows, **{name: record[name] for name in ("acc", "bwt", "fwt", "method")}}
 
 
 def _estimate(value: float | None, half: float | None, kind: str, title: str) -> Estimate:

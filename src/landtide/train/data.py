@@ -1,6 +1,7 @@
 """Sample sets as arrays that a model can be fitted on."""
 
 import logging
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +58,12 @@ class TrainingData:
     draw: np.ndarray
     """(N,) uint32 bit mask of ensemble draws."""
 
+    origin: np.ndarray
+    """(N,) int64 number of the sample set."""
+
+    fold: np.ndarray
+    """(N,) uint8 part of the polygons, 0 to FOLDS - 1, by a hash of tile and polygon: the same in every sample set of a tile."""
+
     mean: np.ndarray
     """(C,) float64 that was subtracted."""
 
@@ -64,6 +71,10 @@ class TrainingData:
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def take(self, index: np.ndarray) -> "TrainingData":
+        """Return the samples of an index or mask."""
+        return TrainingData(**{name: value if name in ("mean", "std") else value[index] for name, value in vars(self).items()})
 
     @property
     def seen(self) -> list[int]:
@@ -89,6 +100,9 @@ class Facts:
     polygons: int | None
     """None where they were not counted."""
 
+    known: tuple[int, ...] = ()
+    """Labels that the model knows beside those that occur: of a model that it goes on from."""
+
     @classmethod
     def of(cls, data: TrainingData, balance: float, classes: int) -> "Facts":
         """Return the facts of samples in memory."""
@@ -98,18 +112,23 @@ class Facts:
 
     @property
     def seen(self) -> list[int]:
-        """Labels that occur."""
-        return [int(label) + 1 for label in np.flatnonzero(self.counts)]
+        """Labels that the model knows."""
+        return sorted({*self.known, *(int(label) + 1 for label in np.flatnonzero(self.counts))})
 
     def named(self, legend: Legend) -> dict[str, int]:
         """Return the samples a class by name."""
         return {legend.names[label - 1]: int(self.counts[label - 1]) for label in self.seen}
 
 
-def read(spec: TrainSpec, files: list[table.SampleFile] | None = None) -> TrainingData:
+def read(
+    spec: TrainSpec, files: list[table.SampleFile] | None = None, statistics: tuple[np.ndarray, np.ndarray] | None = None
+) -> TrainingData:
     """Read and join the sample sets of a spec, without what is not trusted or was never observed.
 
     Where they do not fit the memory, a draw of them that fits is read.
+
+    statistics  mean and deviation (C,) to standardise by; None = the samples' own
+
     Raises InputError where fewer than two classes are left, LandtideError where samples do not fit the spec.
     """
     files = files if files is not None else look(spec)
@@ -123,13 +142,14 @@ def read(spec: TrainSpec, files: list[table.SampleFile] | None = None) -> Traini
         origin.append(np.full(len(part), number))
     samples = SampleSet.concatenate(parts)
     check_classes(spec, np.bincount(samples.y, minlength=len(spec.legend) + 1)[1:])
-    mean, std = band_statistics(samples.x)
+    mean, std = statistics or band_statistics(samples.x)
     x = standardise(samples.x, tuple(mean), tuple(std))
     sets = np.concatenate(origin)
     group = number_groups(sets, samples.tile, samples.polygon)
     place = number_groups(sets, samples.tile, np.unique(samples.xy, axis=0, return_inverse=True)[1].reshape(-1))
     trust = samples.trust.astype(np.float32)
-    return TrainingData(x, samples.y, samples.doy, trust, group, place, samples.year, samples.draw, mean, std)
+    fold = (hash_polygons(samples.tile, samples.polygon) % np.uint64(FOLDS)).astype(np.uint8)
+    return TrainingData(x, samples.y, samples.doy, trust, group, place, samples.year, samples.draw, sets, fold, mean, std)
 
 
 def described(facts: Facts, spec: TrainSpec) -> str:
@@ -211,6 +231,19 @@ def number_groups(origin: np.ndarray, tile: np.ndarray, polygon: np.ndarray) -> 
     """Return (N,) int64 group: numbers of polygons (or places) begin anew in each sample set and tile."""
     tiles = np.unique(tile, return_inverse=True)[1]
     return np.unique(np.stack([origin, tiles, polygon], axis=1), axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def hash_polygons(tile: np.ndarray, polygon: np.ndarray, salt: str = "") -> np.ndarray:
+    """Return (N,) uint64 that is the same for all samples of a polygon.
+
+    Source: splitmix64, Steele et al. 2014, doi:10.1145/2660193.2660195.
+    """
+    names, place = np.unique(tile, return_inverse=True)
+    base = np.array([zlib.crc32(f"{salt} {name}".encode()) for name in names], np.uint64)[place]
+    value = polygon.astype(np.uint64) + (base << np.uint64(32)) + np.uint64(0x9E3779B97F4A7C15)
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
 
 
 def features_of(data: TrainingData) -> np.ndarray:

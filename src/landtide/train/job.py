@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from landtide import models
+from landtide.core.errors import InputError
 from landtide.io import storage
 from landtide.models.card import Card
 from landtide.train import data as samples
@@ -16,6 +17,9 @@ from landtide.train.place import Place
 from landtide.train.spec import Optimisation, TrainSpec, split_settings
 
 log = logging.getLogger(__name__)
+
+OF_PIXELS = tuple(name for name in models.NETWORKS if name != "convlstm")
+"""Networks of single pixels: those that can go on from earlier weights, and learn without labels."""
 
 MEMBER_SEEDS = 1000
 """Between the seeds of two members of an ensemble: studies that differ by one in their seed share none."""
@@ -36,6 +40,12 @@ def train(spec: TrainSpec, place: Place | None = None) -> str:
         search.work(spec)
         return spec.output
     config, optimisation = split_settings(spec.model, spec.settings)
+    if (spec.continual or spec.start or spec.pretrain) and spec.model not in OF_PIXELS:
+        raise InputError(f"model {spec.model!r} cannot go on from earlier weights or learn without labels: {', '.join(OF_PIXELS)} can")
+    if spec.pretrain is not None:
+        from landtide.train.pretrain import pretrain
+
+        return pretrain(spec)
     if spec.model not in (*models.NETWORKS, "ensemble") and not place.first:
         log.info("%s is trained by the first process alone", spec.model)
         return spec.output

@@ -10,8 +10,8 @@ from torch import nn
 
 from landtide import models
 from landtide.models.network import Network
+from landtide.train import continual, loop, pretrain, years
 from landtide.train import data as samples
-from landtide.train import loop, years
 from landtide.train.batches import Source
 from landtide.train.checkpoint import Checkpoint
 from landtide.train.data import Facts
@@ -26,14 +26,19 @@ log = logging.getLogger(__name__)
 
 def fit(spec: TrainSpec, place: Place, config: Any, optimisation: Optimisation) -> tuple[Network, dict[str, Any], Facts]:
     """Return the trained network (whole in the first process), what to report of its making, and what its samples are."""
+    if spec.continual is not None:
+        return continual.fit(spec, place, config, optimisation)
     torch.manual_seed(spec.seed)
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(spec.threads)
     with joined(place, spec.device) as group:
-        source = source_of(spec, config, optimisation, group)
+        start = pretrain.load(spec.start, spec, config) if spec.start else None
+        source = source_of(spec, config, optimisation, group, start)
         if place.first:
             log.info("training %s on %s", spec.model, samples.described(source.facts, spec))
         network = build(spec, config, source.facts)
+        if start is not None:
+            start.put_into(network)
         best, curve = loop.fit(network, source, settings=optimisation, seed=spec.seed, group=group, checkpoint=Checkpoint.of(spec))
     result = build(spec, config, source.facts)
     if place.first:
@@ -56,15 +61,22 @@ def try_settings(spec: TrainSpec, settings: dict[str, Any], watch: Callable[[int
         loop.fit(network, source, settings=optimisation, seed=spec.seed, group=group, hooks=hooks)
 
 
-def source_of(spec: TrainSpec, config: Any, optimisation: Optimisation, group: Group) -> Source:
-    """Return the samples of a spec: in memory where they fit; of places with several years, a draw that fits."""
+def source_of(spec: TrainSpec, config: Any, optimisation: Optimisation, group: Group, start: pretrain.Start | None = None) -> Source:
+    """Return the samples of a spec: in memory where they fit; of places with several years, or after a pre-training, a draw that fits."""
     if spec.model == "convlstm" and spec.cubes:
         carried = config.years == "carried"
         return Patches(spec, optimisation, group, patch=config.patch, most=config.patches, carried=carried)
     files, across = samples.look(spec), cast(models.Across, getattr(config, "years", "separate"))
-    if sum(map(len, files)) > samples.capacity(spec) and across == "separate":
+    if sum(map(len, files)) > samples.capacity(spec) and across == "separate" and start is None:
         return Streamed(spec, files, optimisation, group)
-    return years.source_of(samples.read(spec, files), optimisation, spec.seed, group, across, classes=len(spec.legend))
+    return years.source_of(
+        samples.read(spec, files, (start.mean, start.std) if start else None),
+        optimisation,
+        spec.seed,
+        group,
+        across,
+        classes=len(spec.legend),
+    )
 
 
 def build(spec: TrainSpec, config: Any, facts: Facts) -> nn.Module:

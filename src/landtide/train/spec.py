@@ -108,6 +108,32 @@ class Search:
 
 
 @dataclass(frozen=True)
+class Continual:
+    """A training that goes on from an earlier one; see `landtide.core.study.Continual`."""
+
+    model: str | None = None
+    """Folder of the earlier model; None = the first of a sequence."""
+
+    samples: tuple[str, ...] = ()
+    """Sample sets of the earlier models."""
+
+    method: Literal["finetune", "replay", "ewc", "distill"] = "replay"
+    strength: float | None = None
+    replay: float = 0.05
+    decay: float | None = None
+    forget: float = 0.05
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """A training on series without labels; see `landtide.core.study.Pretrain`."""
+
+    method: Literal["contrastive", "masked", "both"] = "both"
+    epochs: int = 20
+    batch: int = 512
+
+
+@dataclass(frozen=True)
 class TrainSpec:
     """Model, samples and settings of one training."""
 
@@ -146,6 +172,13 @@ class TrainSpec:
     search: Search | None = None
     """None = one training; otherwise trials of a search, and no model is left."""
 
+    continual: Continual | None = None
+    pretrain: Pretrain | None = None
+    """None = learn from labels."""
+
+    start: str | None = None
+    """Folder of a pre-training whose weights to start from."""
+
     def __post_init__(self) -> None:
         split_settings(self.model, self.settings)
 
@@ -162,8 +195,11 @@ class TrainSpec:
         wrong = [key for key in record if key not in known] + [key for key in required if key not in record]
         if wrong:
             raise InputError(f"training spec: key {', '.join(wrong)} is unknown or missing (keys: {', '.join(known)})")
-        lists = {"samples": tuple(record["samples"]), "bands": tuple(record["bands"])}
+        lists: dict[str, Any] = {"samples": tuple(record["samples"]), "bands": tuple(record["bands"])}
         search = Search(**record["search"]) if record.get("search") else None
+        continual = record.get("continual")
+        lists["continual"] = Continual(**{**continual, "samples": tuple(continual["samples"])}) if continual else None
+        lists["pretrain"] = Pretrain(**record["pretrain"]) if record.get("pretrain") else None
         return cls(**{**record, **lists, "search": search, "legend": Legend.from_dict(record["legend"])})
 
 

@@ -1,7 +1,6 @@
 """Samples that do not fit the memory: one look at all of them, then every epoch a draw from row groups that are read one at a time."""
 
 import logging
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from landtide.core.samples import SampleSet
 from landtide.io.table import SampleFile
 from landtide.models.card import standardise
 from landtide.train.batches import Batch, Division, seed_of
-from landtide.train.data import FOLDS, Facts, capacity, check_classes, usable
+from landtide.train.data import FOLDS, Facts, capacity, check_classes, hash_polygons, usable
 from landtide.train.group import Group
 from landtide.train.spec import Optimisation, TrainSpec
 
@@ -145,22 +144,9 @@ class Streamed:
         """Return the usable samples of a row group, and which of them are set apart."""
         file = self._files[piece[0]]
         samples = usable(file.uri, file.read(piece[1]), self._spec, tell=tell)
-        return samples, _hash(samples, piece[0], self._spec.seed) % np.uint64(FOLDS) == 0
+        return samples, hash_polygons(samples.tile, samples.polygon, f"{self._spec.seed} {piece[0]}") % np.uint64(FOLDS) == 0
 
     def _batch(self, samples: SampleSet) -> Batch:
         mean, std = self.facts.mean, self.facts.std
         weight = (samples.trust if self._rated else 1.0) * self._scale[samples.y]
         return Batch.of(standardise(samples.x, tuple(mean), tuple(std)), samples.doy, samples.y, weight, self._group.device)
-
-
-def _hash(samples: SampleSet, origin: int, seed: int) -> np.ndarray:
-    """Return (N,) uint64 that is the same for all samples of a polygon.
-
-    Source: splitmix64, Steele et al. 2014, doi:10.1145/2660193.2660195.
-    """
-    names, place = np.unique(samples.tile, return_inverse=True)
-    tile = np.array([zlib.crc32(f"{seed} {origin} {name}".encode()) for name in names], np.uint64)[place]
-    value = samples.polygon.astype(np.uint64) + (tile << np.uint64(32)) + np.uint64(0x9E3779B97F4A7C15)
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
