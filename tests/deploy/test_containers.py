@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.request
@@ -105,7 +106,7 @@ def label_digests(published: str, folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every decoded label array of a published folder."""
     found = {}
     for name in storage.walk(published):
-        if name.startswith("maps/") and name.endswith(".tif"):
+        if re.fullmatch(r"maps/.+/[0-9]{4}\.tif", name):
             storage.download(storage.join(published, name), folder / name)
             with rasterio.open(folder / name) as dataset:
                 found[name] = hashlib.sha256(dataset.read(1).tobytes()).hexdigest()
