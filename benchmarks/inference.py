@@ -22,6 +22,7 @@ import torch
 from multiyear import DOY, Scene, draw_scene, fit, samples_of
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.svm import SVC
+from sklearnex import svm as one_dal  # before OpenVINO, whose older threading library it cannot use
 from threadpoolctl import threadpool_limits
 
 from landtide import models
@@ -115,8 +116,6 @@ def network(scene: Scene, name: str, quick: bool) -> dict[str, tuple[int, Work]]
 
 def machine(scene: Scene, quick: bool) -> dict[str, tuple[int, Work]]:
     """Fit one RBF machine with many support vectors, and evaluate it by ours, libsvm and oneDAL."""
-    from sklearnex import svm as one_dal
-
     learn, labels = features(scene, scene.training[: MACHINE_PLACES // 2 if quick else MACHINE_PLACES])
     settings: dict[str, Any] = {"C": 10.0, "gamma": 1.0 / learn.shape[1]}
     member = SVC(**settings).fit(learn, labels)

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import phenology
 import pytest
+import torch
 from test_models import fitted
 from test_years_of_a_pixel import model, series
 
 from landtide import models
 from landtide.core.errors import InputError
+from landtide.models.runtime import UnrolledLstm
 
 needs_openvino = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed")
 
@@ -35,6 +37,15 @@ def test_the_compiled_network_gives_the_labels_of_pytorch(name: str, trained: di
     assert fast.id == trained[name].id  # it is the same model
     order = np.random.default_rng(0).permutation(len(asked))[:1500]
     np.testing.assert_array_equal(fast.predict_proba(asked.x[order], asked.doy[order], year[order]), share[order])
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_an_lstm_written_out_is_the_lstm_of_torch(layers: int) -> None:
+    torch.manual_seed(0)
+    plain = torch.nn.LSTM(5, 7, layers, batch_first=True, bidirectional=True)
+    x, begin = torch.randn(4, 6, 5), (torch.randn(2 * layers, 4, 7), torch.randn(2 * layers, 4, 7))
+    with torch.no_grad():
+        torch.testing.assert_close(UnrolledLstm(plain)(x, begin), plain(x, begin), rtol=1e-5, atol=1e-6)
 
 
 @needs_openvino

@@ -1,5 +1,6 @@
 """Networks compiled by OpenVINO: the labels of PyTorch, in a part of its time; where OpenVINO is not installed, PyTorch runs them."""
 
+import copy
 import importlib.util
 import logging
 import warnings
@@ -58,6 +59,7 @@ def compiled(module: nn.Module, threads: int, *, exact: bool) -> Forward:
 def _compile(module: nn.Module, inputs: list[np.ndarray], threads: int, exact: bool) -> Any:
     import openvino
 
+    module = unrolled(module)
     tensors = tuple(torch.from_numpy(part) for part in inputs)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", TracerWarning)  # that shapes are fixed by the trace is meant
@@ -103,3 +105,53 @@ class Year(nn.Module):
     def forward(self, x: Tensor, mask: Tensor, doy: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         logits, after = self.network.year(x, mask, doy, state)
         return torch.softmax(logits, dim=1), after
+
+
+def unrolled(module: nn.Module) -> nn.Module:
+    """Return a copy whose LSTMs are written out step by step.
+
+    OpenVINO runs torch's LSTM as a loop of float32 operations, two thirds of the network's time; written out, its products are compiled.
+    """
+    copied = copy.deepcopy(module)
+    for parent in list(copied.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.LSTM):
+                setattr(parent, name, UnrolledLstm(child))
+    return copied
+
+
+class UnrolledLstm(nn.Module):
+    """A bidirectional, batch-first ``nn.LSTM`` as products and sums; its weights are the other's."""
+
+    def __init__(self, lstm: nn.LSTM) -> None:
+        super().__init__()
+        assert lstm.bidirectional
+        assert lstm.batch_first
+        self.lstm = lstm
+        self.num_layers, self.hidden_size = lstm.num_layers, lstm.hidden_size
+
+    def forward(self, x: Tensor, begin: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Return states (B, T, 2H) and, of each layer and direction, hidden and cell state at its end (2L, B, H)."""
+        hidden, cell = begin
+        ends: list[tuple[Tensor, Tensor]] = []
+        for layer in range(self.num_layers):
+            both = []
+            for direction, suffix in enumerate(("", "_reverse")):
+                number = 2 * layer + direction
+                states, *end = self._run(x, hidden[number], cell[number], f"_l{layer}{suffix}", reverse=bool(direction))
+                both.append(states)
+                ends.append((end[0], end[1]))
+            x = torch.cat(both, dim=2)
+        return x, (torch.stack([end[0] for end in ends]), torch.stack([end[1] for end in ends]))
+
+    def _run(self, x: Tensor, hidden: Tensor, cell: Tensor, key: str, *, reverse: bool) -> tuple[Tensor, Tensor, Tensor]:
+        weight, bias = getattr(self.lstm, f"weight_hh{key}"), getattr(self.lstm, f"bias_ih{key}") + getattr(self.lstm, f"bias_hh{key}")
+        given = nn.functional.linear(x, getattr(self.lstm, f"weight_ih{key}"), bias)  # (B, T, D) -> (B, T, 4H), all steps in one product
+        steps = range(x.shape[1])
+        states: list[Tensor] = []
+        for step in reversed(steps) if reverse else steps:
+            enter, forget, new, leave = (given[:, step] + nn.functional.linear(hidden, weight)).chunk(4, dim=1)
+            cell = torch.sigmoid(forget) * cell + torch.sigmoid(enter) * torch.tanh(new)
+            hidden = torch.sigmoid(leave) * torch.tanh(cell)
+            states.append(hidden)
+        return torch.stack(states[::-1] if reverse else states, dim=1), hidden, cell
