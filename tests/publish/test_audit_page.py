@@ -66,7 +66,7 @@ def make_audit(folder: Path, *, chips: int = 5, name: str = "a") -> Audit:
         "area_ha": 4.09,
         "expected_wrong": 1.2,
         "expected_wrong_ha": 3.9,
-        "sure": 1,
+        "likely": 1,
         "outdated": 1,
         "not_judged": 3,
         "not_judged_ha": 7.0,
