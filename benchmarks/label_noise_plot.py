@@ -8,25 +8,28 @@ COLOURS = {
     "truth": "#000000",
     "landtide": "#d1495b",
     "vocabulary": "#edae49",
-    "paris": "#00798c",
-    "cleanlab": "#30638e",
+    "paris": "#00a6a6",
+    "cleanlab": "#274690",
     "som": "#7b5ea7",
     "ancestor": "#5a9e5a",
     "raw": "#9a9a9a",
 }
-WIDTH, HEIGHT, LEFT, TOP, GAP = 210, 130, 90, 56, 26
+WIDTH, HEIGHT, LEFT, TOP, GAP = 210, 130, 90, 72, 26
+IN_A_ROW = 4
+"""Names of the legend."""
+
 
 Record = dict[str, float | str]
 
 
 def plot(records: list[Record], sets: list[str], kinds: list[str], methods: list[str]) -> str:
     """Return an SVG of overall accuracy (mean over seeds) against the share of wrong labels."""
-    width, height = LEFT + len(kinds) * (WIDTH + GAP), TOP + len(sets) * (HEIGHT + GAP) + 24
+    width, height = LEFT + max(2, len(kinds)) * (WIDTH + GAP), TOP + len(sets) * (HEIGHT + GAP) + 24
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"']
     parts[0] += ' font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="white"/>'
     for place, method in enumerate(methods):
-        x = LEFT + place * 105
-        parts.append(f'<line x1="{x}" y1="14" x2="{x + 22}" y2="14" {_stroke(method)}/><text x="{x + 27}" y="18">{method}</text>')
+        x, y = LEFT + place % IN_A_ROW * 105, 14 + place // IN_A_ROW * 18
+        parts.append(f'<line x1="{x}" y1="{y}" x2="{x + 22}" y2="{y}" {_stroke(method)}/><text x="{x + 27}" y="{y + 4}">{method}</text>')
     for column, kind in enumerate(kinds):
         parts.append(f'<text x="{LEFT + column * (WIDTH + GAP) + WIDTH / 2}" y="{TOP - 10}" text-anchor="middle">{kind}</text>')
     for row, name in enumerate(sets):
@@ -65,7 +68,7 @@ def _panel(
             yield f'<text x="{left - 5}" y="{y + 4}" text-anchor="end">{low + part * (high - low):.2f}</text>'
     if name:
         yield f'<text x="14" y="{top + HEIGHT / 2}" text-anchor="middle" transform="rotate(-90 14 {top + HEIGHT / 2})">{name}</text>'
-    for level in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5):
+    for level in (0.0, 0.2, 0.4):
         yield f'<text x="{left + level / 0.5 * WIDTH}" y="{top + HEIGHT + 13}" text-anchor="middle">{100 * level:.0f} %</text>'
     for method in methods:
         own = [record for record in records if record["method"] == method and (record["kind"] == kind or record["level"] == 0)]

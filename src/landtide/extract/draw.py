@@ -58,7 +58,7 @@ def draw(
     """Draw samples several times; return a bit mask of draws a sample (N,) uint32, and the labels whose unit cap was lifted.
 
     label   (N,) uint8 label 1..K of the samples in the pool
-    unit    (N,) int64 polygon or spatial block: at most 50 of one unit are taken, unless the class then misses its target
+    unit    (N,) int64 polygon or spatial block: at most 50 of one unit and sub-class are taken, unless their target is then missed
     target  (K,) samples a class and draw
     kind    (N,) int64 sub-class: their numbers go by the square root of what there is of each; None = all are one
     """
