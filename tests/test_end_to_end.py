@@ -220,7 +220,8 @@ def test_wrong_credentials_are_wrong_input(world: World, tmp_path: Path) -> None
         server.kill()
         server.wait()
     assert result.returncode == 2, result.stderr
-    assert "credentials" in result.stderr
+    assert "object store refuses access to s3://bucket/work" in result.stderr
+    assert "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
 
 

@@ -470,5 +470,6 @@ def test_templates_travel_with_the_package():
         "parts.html",
         "report.css",
         "report.html",
+        "tuning.html",
     }
     assert {path.suffix for path in (folder / "viewer").iterdir()} == {".js", ".css"}
