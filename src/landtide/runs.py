@@ -37,7 +37,7 @@ ALGORITHMS = {
     "pretrain": 1,
     "classify": 1,
     "evaluate": 2,
-    "audit": 1,
+    "audit": 2,
 }
 """Version of each step's algorithm: raised whenever the same input gives another result, so that old results are not taken for new."""
 
