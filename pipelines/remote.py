@@ -39,7 +39,7 @@ def add_commands(commands: Any) -> None:
         command.add_argument("--answer", type=Path, required=True, help="file for the answer, in JSON")
         if name == "submit":
             command.add_argument("--no-wait", action="store_true", help="come back as soon as the run has started")
-            command.add_argument("--again", action="store_true", help="although a run of the same study is under way")
+            command.add_argument("--second", choices=["refuse", "follow", "again"], default="refuse", help="where one is under way")
             command.add_argument("--poll", type=float, default=5.0, help="seconds between looks at the run")
         if name == "schedule":
             command.add_argument("--cron", required=True, help="six fields, seconds first")
@@ -77,7 +77,7 @@ def _answer(arguments: argparse.Namespace, compile_for: Compile) -> dict[str, An
 def _submit(arguments: argparse.Namespace, service: Service, study: Study, compile_for: Compile) -> dict[str, Any]:
     pipeline, package = compile_for(study)
     name = f"{study.name} {datetime.now():%Y-%m-%d %H:%M:%S}"
-    run_id = service.submit(package, arguments.order, name, study.kubernetes.service_account, again=arguments.again)
+    run_id = service.submit(package, arguments.order, name, study.kubernetes.service_account, arguments.second)
     answer = {"id": run_id, "url": service.link(run_id), "state": "PENDING", "message": ""}
     _write(arguments.answer, answer)  # whoever interrupts the waiting still learns which run it was
     if arguments.no_wait:

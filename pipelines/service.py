@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import kfp_server_api
 from kfp.client import Client, ServiceAccountTokenVolumeCredentials
@@ -42,14 +42,19 @@ class Service:
             self.namespace = namespace if shared else None
             self.experiment = self.client.create_experiment(EXPERIMENT, namespace=self.namespace).experiment_id
 
-    def submit(self, package: str, study: str, name: str, account: str, *, again: bool) -> str:
-        """Start a run and return its id. Raises InputError where a run of the same study is under way."""
+    def submit(self, package: str, study: str, name: str, account: str, second: Literal["refuse", "follow", "again"]) -> str:
+        """Start a run and return its id.
+
+        second  what to do where a run of the same study is under way: raise InputError, return that one, or start another
+        """
         with _explained(self.url):
-            for run in [] if again else self.runs():
+            for run in [] if second == "again" else self.runs():
                 if run.state in UNDER_WAY and (run.runtime_config.parameters or {}).get("study") == study:
+                    if second == "follow":
+                        return str(run.run_id)
                     raise InputError(
-                        f"run {run.display_name} ({run.run_id}) of the same study is under way: follow it at {self.link(run.run_id)}, "
-                        "or start another beside it by --again"
+                        f"run {run.display_name} ({run.run_id}) of the same study is under way at {self.link(run.run_id)}: "
+                        "--follow waits for it, --again starts another beside it"
                     )
             started = self.client.create_run_from_pipeline_package(
                 _file(package), {"study": study}, run_name=name, experiment_id=self.experiment, service_account=account

@@ -196,13 +196,15 @@ def submit(
     settings: Settings = None,
     memory: Memory = None,
     force: Force = False,
-    again: Annotated[bool, typer.Option("--again", help="although a run of the same study is under way")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="where a run of the same study is under way, wait for that one")] = False,
+    again: Annotated[bool, typer.Option("--again", help="start another beside it")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="follow the run to its end")] = True,
     token_file: TokenFile = None,
 ) -> int:
     """Have Kubeflow Pipelines make the maps, and follow the run; the exit status is the run's."""
     study, order = _order(study_file, workspace, _with_memory(settings, memory), force)
-    words = ["submit", order, *(["--again"] if again else []), *([] if wait else ["--no-wait"])]
+    second = "again" if again else "follow" if follow else "refuse"
+    words = ["submit", order, "--second", second, *([] if wait else ["--no-wait"])]
     with progress.Display(console) as display:
         answer = submission.ask(study, words, display.show, token_file=token_file)
     console.print(f"Run {answer['id']}  {answer['url']}")

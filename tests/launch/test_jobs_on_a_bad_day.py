@@ -237,6 +237,13 @@ def test_a_full_quota_refuses_the_job_in_one_line(api: FakeApi) -> None:
         jobs.start(cluster.connect(), spec())
 
 
+def test_a_missing_training_runtime_is_named_with_who_makes_it(api: FakeApi) -> None:
+    message = 'admission webhook "validator.trainjob.trainer.kubeflow.org" denied the request: spec.RuntimeRef: Invalid value: not found'
+    api.fail("POST", "/trainjobs", 403, message)
+    with pytest.raises(InputError, match=r"refuses the object: .*RuntimeRef.*jobs.runtime.create"):
+        jobs.start(cluster.connect(), spec(kind="trainjob"))
+
+
 def test_a_missing_right_is_told_apart_from_a_quota(api: FakeApi) -> None:
     api.fail("POST", "/pytorchjobs", 403, 'User "a" cannot create resource "pytorchjobs"')
     with pytest.raises(InputError, match=r"does not allow it: .*cannot create.*landtide-runner"):

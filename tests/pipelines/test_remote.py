@@ -112,7 +112,9 @@ def test_a_second_submit_of_the_same_study_names_the_run_that_is_under_way(
     second = Asked(api, tmp_path, monkeypatch, "submit", "--no-wait")
     assert second.status == 2
     assert f"({api.runs[0]['run_id']}) of the same study is under way" in second.answer["message"]
-    assert Asked(api, tmp_path, monkeypatch, "submit", "--no-wait", "--again").status == 0
+    followed = Asked(api, tmp_path, monkeypatch, "submit", "--no-wait", "--second", "follow")
+    assert followed.answer["id"] == first.answer["id"]
+    assert Asked(api, tmp_path, monkeypatch, "submit", "--no-wait", "--second", "again").status == 0
     assert Asked(api, tmp_path, monkeypatch, "submit", "--no-wait", years="[2019]").status == 0, "another study is another matter"
     assert len(api.runs) == 3
 
@@ -268,6 +270,19 @@ def test_a_port_forward_that_fails_says_so_in_kubectls_words(tmp_path: Path, mon
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     with pytest.raises(InputError, match="no kubectl"), forwarding.forwarding("a", "svc/ml-pipeline", 1):
         pass
+
+
+def test_an_interrupted_wait_names_the_run_that_goes_on(
+    api: FakeKubeflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def interrupted(words: list[str], *_: object) -> int:
+        Path(words[words.index("--answer") + 1]).write_text('{"id": "run-9", "url": "http://kfp/#/runs/details/run-9"}')
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(submission.driver, "follow", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        submission.ask(study_of(api, str(tmp_path)), ["submit", "order"], lambda event: None)
+    assert "run run-9 goes on without us: http://kfp/#/runs/details/run-9" in caplog.text
 
 
 def test_a_client_that_dies_is_not_silent(api: FakeKubeflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

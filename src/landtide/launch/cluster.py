@@ -275,6 +275,9 @@ def _explained(error: Any, host: str) -> LandtideError:
             return InputError(f"the cluster at {host} refuses the token (401): it is wrong or has expired; log in again")
         case 403 if "exceeded quota" in message:
             return InputError(f"the namespace's quota is full: {message}. Free some, ask for more, or lower kubernetes.cpu, memory or gpus")
+        case 400 | 403 | 422 if "admission webhook" in message:
+            runtime = ". The chart makes the training runtime: jobs.runtime.create" if "untimeRef" in message else ""
+            return InputError(f"the cluster refuses the object: {message}{runtime}")
         case 403:
             return InputError(f"the cluster does not allow it: {message}. The chart's role for service account landtide-runner does")
         case 404:

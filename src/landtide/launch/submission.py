@@ -4,6 +4,7 @@ Only the pipelines know Kubeflow's client; it works in a child, which leaves its
 """
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from landtide.core.errors import InputError, LandtideError
 from landtide.core.study import NAMES, PATHS, Study
 from landtide.io import storage
 from landtide.launch import cluster, driver, forwarding, processes, progress
+
+log = logging.getLogger(__name__)
 
 SERVICE, PORT = "ml-pipeline", 8888
 """Of Kubeflow Pipelines' API."""
@@ -78,12 +81,22 @@ def _ask_at(
         answer = Path(folder, "answer.json")
         token = ["--token-file", token_file] if token_file else []
         command = [sys.executable, "-m", "pipelines", "update", *arguments, "--url", url, "--answer", str(answer), *token]
-        status = driver.follow(command, {**os.environ, "PYTHONUNBUFFERED": "1"}, note)
+        try:
+            status = driver.follow(command, {**os.environ, "PYTHONUNBUFFERED": "1"}, note)
+        except KeyboardInterrupt:
+            if answer.exists():
+                log.warning("run %s goes on without us: %s (--follow waits for it again)", *_run_of(answer))
+            raise
         record: dict[str, Any] = json.loads(answer.read_text("utf-8")) if answer.exists() else {}
     if status == 0:
         return record
     line = record.get("message", f"the client of Kubeflow Pipelines ended with status {status} and without a word")
     raise (InputError if status == InputError.exit_status else LandtideError)(line)
+
+
+def _run_of(answer: Path) -> tuple[str, str]:
+    record = json.loads(answer.read_text("utf-8"))
+    return record.get("id", "?"), record.get("url", "")
 
 
 def argo(order: str, cron: str | None) -> str:
