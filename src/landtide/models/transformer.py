@@ -94,7 +94,7 @@ class Transformer(nn.Module):
     """The network: dated, masked inputs; encoder; mean and maximum over the observed steps; head over the classes."""
 
     needs_float32 = True
-    """Its sums over layers lose labels in bfloat16: on a trained model 99.3 % stayed."""
+    """In bfloat16 a trained network kept 99.3 % of its labels."""
 
     def __init__(self, config: Config, *, channels: int, steps: int, classes: int, seen: list[int]) -> None:
         super().__init__()
