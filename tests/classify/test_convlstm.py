@@ -54,7 +54,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             steps=12,
             seed=1,
             output=str(folder / years),
-            settings={"hidden": 8, "epochs": 6, "patch": 24, "years": years, "learning_rate": 1e-2},
+            settings={"hidden": 8, "epochs": 12, "patience": 12, "patch": 16, "years": years, "learning_rate": 1e-2},
             cubes={TILE.name: {str(year): uri for year, uri in cubes.items()}},
         )
         trained[years] = str(train(spec))

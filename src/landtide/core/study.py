@@ -372,7 +372,7 @@ class Continual(Section):
 
     method: Literal["finetune", "replay", "ewc", "distill"] = "replay"
     """``finetune`` starts from the earlier weights; ``replay`` also mixes in a reservoir of earlier samples; ``ewc`` holds back the weights
-    that mattered, ``distill`` the outputs. On simulated worlds replay forgets least (docs/training.md)."""
+    that mattered, ``distill`` the outputs. Replay is the strongest simple way in the literature."""
 
     strength: float | None = Field(None, gt=0)
     """Weight of what ``ewc`` and ``distill`` add to the loss; None = 1000 and 1."""
