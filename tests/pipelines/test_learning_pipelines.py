@@ -53,7 +53,8 @@ def test_the_graph_of_a_search() -> None:
 
 
 def test_a_pre_training_asks_for_no_label(tmp_path: Path) -> None:
-    calls = calls_of_a_run("pretrain", tmp_path)
+    first, *calls, last = calls_of_a_run("pretrain", tmp_path)
+    assert (first["step"], last["step"]) == ("open", "clean up")
     assert [call["step"] for call in calls] == ["plan", "retrieve", "composite", "retrieve", "composite", "draw unlabelled", "pretrain"]
     assert len(calls[-2]["cubes"]) == 2
     assert calls[-1]["samples"] == "series"
