@@ -12,7 +12,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import yaml
 from kfp import compiler, dsl, local
@@ -85,7 +85,7 @@ def compile_all(*, check: bool) -> int:
         if not check:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
-        elif not path.exists() or _without_version(path.read_text()) != _without_version(text):
+        elif not path.exists() or not same_pipeline(path.read_text(), text):
             sys.stderr.write(f"{path} differs from its source: run `make compile`\n")
             status = 1
     return status
@@ -100,9 +100,17 @@ def compiled(pipeline: GraphComponent, placement: Placement | None = None) -> st
         return path.read_text()
 
 
-def _without_version(text: str) -> str:
-    """Drop the compiler's version, which changes with every patch release."""
-    return re.sub(r"^sdkVersion: .*$", "sdkVersion:", text, flags=re.MULTILINE)
+def same_pipeline(one: str, other: str) -> bool:
+    """Whether two compiled forms say the same.
+
+    The compiler's version does not count, which changes with every patch release, nor does how YAML writes long strings, which any
+    imported library may set for the whole process (hera does).
+    """
+    return _parsed(one) == _parsed(other)
+
+
+def _parsed(text: str) -> list[Any]:
+    return list(yaml.safe_load_all(re.sub(r"^sdkVersion: .*$", "sdkVersion:", text, flags=re.MULTILINE)))
 
 
 def execute(study_uri: str, folder: Path, name: str = "update") -> int:
