@@ -1,6 +1,7 @@
 """Retrieval while its sources misbehave: everything else is done, the bad acquisition is named, and a second run heals."""
 
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -268,6 +269,10 @@ def test_a_search_that_fails_half_way_says_so(unruly: Unruly, tmp_path: Path):
         find(study, resolve_tiles(study)[0], 2020)
 
 
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))}
+"""Of the programs below, which use what the tests make their images by."""
+
 FULL_DISK = """
 import json, sys
 from pathlib import Path
@@ -298,7 +303,7 @@ def test_a_disk_that_fills_ends_with_one_line_and_the_next_run_goes_on(unruly: U
         f"mount -t tmpfs -o size={size}k tmpfs {small} && {scratch} {run}; echo status $?; "
         f"find {study.workspace} -path '*cache*' -name '*.json' | wc -l; mount -o remount,size=4m {small} && {run}; echo status $?"
     )
-    done = subprocess.run(["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True)
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", script], env=ENVIRONMENT, capture_output=True, text=True)
     if "unshare:" in done.stderr or "mount:" in done.stderr:
         pytest.skip("this machine lets no small disk be mounted")
     message, first, kept, second = done.stdout.splitlines()
@@ -366,7 +371,8 @@ def test_a_run_that_is_killed_goes_on_and_ends_with_the_same_bytes(tmp_path: Pat
         source = {"folder": str(tmp_path / "products")}
         study = make_study(tmp_path, source=source, mask={"asset": "SCL"}, workspace=str(tmp_path / name))
         (tmp_path / "study.json").write_text(study.model_dump_json(by_alias=True))
-        done = subprocess.run([sys.executable, str(tmp_path / "program.py"), str(tmp_path / "study.json"), str(kill)], check=False)
+        program = [sys.executable, str(tmp_path / "program.py"), str(tmp_path / "study.json"), str(kill)]
+        done = subprocess.run(program, env=ENVIRONMENT, check=False)
         assert done.returncode == (0 if kill == 99 else -9)
         records = sorted((tmp_path / name).rglob("cache/*/*.json"))
         assert len(records) == (6 if kill == 99 else 3)
