@@ -28,7 +28,7 @@ ALGORITHMS = {
     "retrieve": 2,
     "old_map": 1,
     "composite": 3,
-    "extract": 5,
+    "extract": 6,
     "train": 2,
     "candidates": 1,
     "stable": 2,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pystac
 
 from landtide import retrieve as retrieving
+from landtide.core import lucas
 from landtide.core.errors import InputError
 from landtide.core.legend import identity_crosswalk
 from landtide.core.period import Period
@@ -226,7 +227,7 @@ def extract(run: Run, report: Report, retrieved: list[str], cubes: list[str]) ->
                 legend=run.legend,
                 accuracy=run.accuracy,
                 map_year=study.old_map.year if study.old_map else None,
-                points=_labelled_points(run),
+                points=_labelled_points(run, old_maps),
                 settings=study.extract,
                 seed=study.seed,
                 out=out,
@@ -577,9 +578,10 @@ def _retrieval_settings(study: Study, tile: Tile) -> dict[str, Any]:
     return record | ({"first_month": study.composite.first_month} if study.composite.first_month != 1 else {})
 
 
-def _labelled_points(run: Run) -> list[Any] | None:
+def _labelled_points(run: Run, old_maps: dict[str, pystac.Item]) -> list[Any] | None:
     """Return the study's labelled points as places on its tiles, None where it has none. A place on two tiles counts on the first.
 
+    old_maps  by tile, those that there are: points of LUCAS count where the map is of one class around them
     Places of reference points are left out, with the pixels around them: what a map is tested on must not teach it.
     Raises InputError where nothing else is left.
     """
@@ -591,7 +593,12 @@ def _labelled_points(run: Run) -> list[Any] | None:
     found, seen, set_apart = [], set(), 0
     for tile in run.tile_grids.values():
         crosswalk = retrieving.points_crosswalk(study.points, run.legend, tile.crs)
-        points = retrieving.labelled_points(study.points, crosswalk, tile)
+        held = old_maps.get(tile.name)
+        cover = retrieving.Cover(held.assets["old_map"].href, run.crosswalk) if held is not None and run.crosswalk is not None else None
+        points = retrieving.labelled_points(study.points, crosswalk, tile, cover)
+        mixed = points.dropped.get(lucas.MIXED)
+        if mixed:
+            log.info("tile %s: %d points of %s are left out: %s", tile.name, mixed, study.points, lucas.MIXED)
         tested = retrieving.near_reference(study, tile, points.pixel)
         set_apart += int(tested.sum())
         own = {int(row) for row in points.row}

@@ -3,13 +3,15 @@
 from pathlib import Path
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 import pytest
-from made import TILE, make_study, red, write_collection, write_item
+from made import TILE, make_study, red, write_collection, write_item, write_tiff
 
+from landtide.core import lucas
 from landtide.core.errors import InputError
 from landtide.core.legend import builtin_crosswalk, builtin_legend
-from landtide.retrieve import check, labelled_points, points_crosswalk
+from landtide.retrieve import Cover, check, labelled_points, points_crosswalk
 from landtide.retrieve.points import points_frame
 
 LEGEND = builtin_legend("landtide10")
@@ -146,3 +148,29 @@ def test_a_file_without_a_usable_point_says_why(tmp_path: Path):
     uri = write(tmp_path / "lucas.csv", [{**GOOD_2018, "OBS_TYPE": 7}])
     with pytest.raises(InputError, match="0 of 1 LUCAS points are used; dropped: not observed in the field within 100 m 1"):
         points_frame(uri, TILE.crs)
+
+
+def test_points_stand_in_one_class_of_the_old_map_with_the_pixels_around_them(tmp_path: Path):
+    codes = np.full(TILE.shape, 312, np.int32)  # conifers
+    codes[:, 5:10] = 211  # crop
+    codes[:, 15:20] = 111  # urban, beside more of it
+    codes[:, 20:25] = 112
+    codes[:, 30:35] = 243  # no single class, two of that kind side by side
+    codes[:, 35:40] = 313
+    codes[:, 45:] = 0  # no data
+    cover = Cover(str(write_tiff(tmp_path / "old_map.tif", codes, TILE)), builtin_crosswalk("corine", LEGEND))
+    uri = write(tmp_path / "lucas.csv", [GOOD_2018] * 50)
+    points = labelled_points(uri, builtin_crosswalk("lucas", LEGEND), TILE, cover)
+    edges = {4, 5, 9, 10, 14, 15, 24, 25, 29, 30, 34, 35, 39, 40}  # of 111 and 112 there is none between, nor of 312 and no data
+    assert points.pixel[:, 1].tolist() == [column for column in range(50) if column not in edges]
+    assert points.dropped[lucas.MIXED] == len(edges)
+    assert points.outside == 0
+
+
+def test_other_points_are_not_asked_what_the_old_map_says(tmp_path: Path):
+    codes = np.arange(TILE.shape[0] * TILE.shape[1], dtype=np.int32).reshape(TILE.shape) % 2 + 111
+    codes[:, 1::2] = 311
+    cover = Cover(str(write_tiff(tmp_path / "old_map.tif", codes, TILE)), builtin_crosswalk("corine", LEGEND))
+    uri = write(tmp_path / "plain.csv", [{"LC1": "C10"}])
+    points = labelled_points(uri, builtin_crosswalk("lucas", LEGEND), TILE, cover)
+    assert (len(points.label), points.dropped) == (1, {})

@@ -29,6 +29,9 @@ PARCELS = {
 }
 """Survey -> code of ``parcel_area_ha`` -> smallest area in ha. The codes changed between the surveys."""
 
+WINDOW = 3
+"""Pixels along the side of the window around a point that must be of one land cover: the point may lie a pixel off (GPS, images)."""
+
 NOT_ASKED = (888, 8888, 88.888888)
 """What stands for "not relevant" in measured columns."""
 
@@ -60,6 +63,12 @@ def sieve(frame: gpd.GeoDataFrame) -> tuple[gpd.GeoDataFrame, dict[str, int]]:
             dropped[name] = int((kept & ~passed).sum())
             kept &= passed
     return frame[kept].reset_index(drop=True), dropped
+
+
+def uniform(window: np.ndarray) -> bool:
+    """Say whether the pixels around a point, any shape, bear one land cover; 0 = not known, which contradicts nothing."""
+    known = window[window != 0]
+    return known.size == 0 or bool((known == known[0]).all())
 
 
 def codes(frame: pd.DataFrame, column: str) -> list[str]:
@@ -148,6 +157,9 @@ FILTERS: dict[str, Callable[[pd.DataFrame], np.ndarray | None]] = {
     "linear feature": _wide,
 }
 """What is demanded of a point; each returns (N,) bool, None where the file does not tell."""
+
+MIXED = f"{WINDOW} x {WINDOW} pixels around it not of one class in the old map"
+"""The demand that needs a map, and is made where there is one."""
 
 
 def years(values: pd.Series) -> pd.Series:

@@ -6,11 +6,12 @@ from landtide.retrieve.digest import reference_sources
 from landtide.retrieve.fetch import UnreachedError, fetch, source_ids
 from landtide.retrieve.legends import load_crosswalk, load_legend
 from landtide.retrieve.old_map import old_map_source, positional_accuracy, warp_old_map
-from landtide.retrieve.points import LabelledPoints, labelled_points, near_reference, points_crosswalk
+from landtide.retrieve.points import Cover, LabelledPoints, labelled_points, near_reference, points_crosswalk
 from landtide.retrieve.report import SizeTable, size_table
 
 __all__ = [
     "Checked",
+    "Cover",
     "LabelledPoints",
     "Planned",
     "SizeTable",

@@ -16,6 +16,7 @@ from landtide.core.errors import InputError
 from landtide.core.legend import Crosswalk, Legend, builtin_crosswalk, identity_crosswalk
 from landtide.core.study import Study
 from landtide.core.tile import Tile
+from landtide.io.raster import open_raster
 from landtide.io.vector import read_points
 
 LABEL_COLUMNS = ("code", "class", "label", "lc1", "survey_lc1", "landcover_label", "land_cover", "lc", "class_id", "reference")
@@ -65,16 +66,34 @@ class LabelledPoints:
     """Points whose code the crosswalk knows but gives no class."""
 
     dropped: dict[str, int]
-    """Points of the whole file that a filter dropped, by filter: LUCAS points that do not show one land cover on their pixel."""
+    """Points that a filter dropped, by filter: LUCAS points that do not show one land cover on their pixel. What the survey's own columns
+    tell drops points of the whole file, the old map points of the tile."""
 
 
-def labelled_points(uri: str, crosswalk: Crosswalk, tile: Tile) -> LabelledPoints:
+@dataclass(frozen=True)
+class Cover:
+    """An old map on a tile's grid, by which points of LUCAS are told whether they stand in one land cover."""
+
+    uri: str
+    """Raster of codes, as `warp_old_map` writes it."""
+
+    crosswalk: Crosswalk
+    """Codes of one class count as one land cover; each of the others is one of its own."""
+
+
+def labelled_points(uri: str, crosswalk: Crosswalk, tile: Tile, cover: Cover | None = None) -> LabelledPoints:
     """Return the points of a file (Parquet, GeoPackage, GeoJSON, CSV) that lie on a tile; of polygons some of their inner pixels.
+
+    cover  the old map of the tile, where there is one: points of LUCAS at whose place it changes class are dropped
 
     Raises InputError where the file cannot be read, has no column of classes, or holds a code that the crosswalk does not know.
     """
     everywhere, dropped = _sieved(uri, tile.crs)
     here = on_tile(everywhere, tile)
+    outside = len(everywhere) - len(here)
+    if cover is not None and lucas.is_survey(everywhere):
+        alone = _in_one_cover(here, tile, cover)
+        here, dropped = here[alone], {**dropped, lucas.MIXED: int((~alone).sum())}
     label = np.array([crosswalk.labels[code] or 0 for code in point_codes(uri, everywhere, crosswalk)], np.uint8)[here.index]
     trust = [_trusts(uri, everywhere)[row] for row in here.index]
     frame, xy = _as_points(here[label > 0], tile)
@@ -88,7 +107,7 @@ def labelled_points(uri: str, crosswalk: Crosswalk, tile: Tile) -> LabelledPoint
         trust=tuple(trust[index] for index in place),
         row=frame.index.to_numpy(np.int64),
         columns=pd.DataFrame(frame.drop(columns=frame.geometry.name)).reset_index(drop=True),
-        outside=len(everywhere) - len(here),
+        outside=outside,
         excluded=int((label == 0).sum()),
         dropped=dropped,
     )
@@ -103,6 +122,32 @@ def on_tile(frame: gpd.GeoDataFrame, tile: Tile) -> gpd.GeoDataFrame:
     inside = (columns >= 0) & (columns < tile.shape[1]) & (rows >= 0) & (rows < tile.shape[0])
     reaching = projected.geometry.intersects(shapely.box(*tile.bounds)).to_numpy()
     return projected[np.where(areal, reaching, inside)]
+
+
+def _in_one_cover(frame: gpd.GeoDataFrame, tile: Tile, cover: Cover) -> np.ndarray:
+    """Say of each point (N,) bool whether the pixels around it are of one class in an old map; pixels without data do not count.
+
+    Polygons pass: the surveyor drew them within one land cover.
+    """
+    alone = np.ones(len(frame), bool)
+    reach = lucas.WINDOW // 2
+    with open_raster(cover.uri) as dataset:
+        for number, place in enumerate(frame.geometry):
+            if place.geom_type != "Point":
+                continue
+            column, row = (int(value) for value in np.floor(~tile.affine @ (place.x, place.y)))
+            top, left = max(row - reach, 0), max(column - reach, 0)
+            bottom, right = min(row + reach + 1, tile.shape[0]), min(column + reach + 1, tile.shape[1])
+            codes = dataset.read(1, window=Window(left, top, right - left, bottom - top))
+            alone[number] = lucas.uniform(_covers(codes, dataset.nodata, cover.crosswalk))
+    return alone
+
+
+def _covers(codes: np.ndarray, fill: float | None, crosswalk: Crosswalk) -> np.ndarray:
+    """Return a number for each land cover, int64: its class, below 0 for a code without a class, 0 = no data."""
+    label = crosswalk.translate(codes, fill).astype(np.int64)
+    _, other = np.unique(codes, return_inverse=True)
+    return np.where(codes == fill, 0, np.where(label > 0, label, -1 - other.reshape(codes.shape)))
 
 
 def _as_points(frame: gpd.GeoDataFrame, tile: Tile) -> tuple[gpd.GeoDataFrame, np.ndarray]:
