@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.windows import Window
 
+from landtide.composite import budget
 from landtide.composite.acquisitions import Acquisition
 from landtide.composite.clearest import PULL, clearest_steps, spread
+from landtide.composite.engine import slab_rows
+from landtide.core.cube import NODATA
 from landtide.core.period import Period
 from landtide.core.study import Mask
 from landtide.io import raster as raster_io
@@ -86,10 +90,47 @@ def test_the_cube_holds_the_clear_dates_with_their_day_of_year(run, cloudy_year,
     assert len(reads) == len(set(reads)) == 12  # every mask once, and the bands of the chosen dates
 
 
-def test_slabs_in_processes_give_the_same_series(run, cloudy_year, make_tile):
-    once = run(cloudy_year, make_tile(64, 64), mask=Mask(), clearest=4)[0].read_digital(Window(0, 0, 64, 64))
-    apart = run(cloudy_year, make_tile(64, 64), mask=Mask(), clearest=4, workers=2, slabs=2)[0].read_digital(Window(0, 0, 64, 64))
+@pytest.fixture
+def long_year(write_raster, item, asset):
+    """Eight dates on a tile of three blocks down; cloud hides the upper part of every second date, and a stripe of the others."""
+    items = []
+    for n in range(8):
+        scl = np.full((150, 32), 4, np.uint8)
+        scl[: 140 if n % 2 == 0 else 20 + n] = 9
+        values = (1000 + 100 * n + np.arange(300)[:, None] % 97 + np.zeros((1, 64))).astype(np.uint16)
+        assets = {"B04": asset(write_raster(f"b{n}", values)), "SCL": asset(write_raster(f"s{n}", scl, size=20), nodata=0)}
+        items.append(item(f"i{n}", f"{DAYS[n].isoformat()}T10:00:00Z", assets))
+    return items
+
+
+def test_slabs_in_processes_give_the_same_series(run, long_year, make_tile, monkeypatch):
+    monkeypatch.setattr(budget, "LARGEST", 128)  # else such a small tile is one block
+    tile = make_tile(300, 64)
+    once = run(long_year, tile, mask=Mask(), clearest=4, gaps="none")[0].read_digital(Window(0, 0, 64, 300))
+    apart = run(long_year, tile, mask=Mask(), clearest=4, gaps="none", workers=2, slabs=3)[0].read_digital(Window(0, 0, 64, 300))
     np.testing.assert_array_equal(once, apart)
+    assert (once == NODATA).any()
+
+
+def test_slabs_read_every_block_and_every_mask_once(run, long_year, make_tile, monkeypatch):
+    monkeypatch.setattr(budget, "LARGEST", 128)
+    reads: list[tuple[str, int]] = []
+    original = raster_io._read_boundless
+
+    def counted(dataset, window, *rest):
+        reads.append((Path(dataset.name).stem, int(window.row_off)))
+        return original(dataset, window, *rest)
+
+    monkeypatch.setattr(raster_io, "_read_boundless", counted)
+    run(long_year, make_tile(300, 64), mask=Mask(), clearest=4, gaps="none", slabs=3)
+    assert sorted(reads) == sorted([(f"s{n}", 0) for n in range(8)] + [(f"b{n}", top) for n in (1, 3, 5, 7) for top in (0, 128, 256)])
+
+
+def test_more_slabs_than_blocks_are_as_many_as_the_blocks(run, cloudy_year, make_tile):
+    assert slab_rows(300, 2048, 3) == [(0, 300)]
+    assert slab_rows(300, 128, 5) == [(0, 128), (128, 256), (256, 300)]
+    assert slab_rows(300, 128, 2) == [(0, 128), (128, 300)]
+    run(cloudy_year, make_tile(64, 64), slabs=7)
 
 
 def test_without_a_mask_the_catalogs_cloud_cover_decides(run, cloudy_year, make_tile):

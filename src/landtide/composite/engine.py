@@ -18,7 +18,7 @@ from landtide.composite.clearest import clearest_steps
 from landtide.composite.damaged import DamagedError, blamed
 from landtide.composite.mask import Dropped
 from landtide.composite.outliers import looked_bands
-from landtide.composite.slab import Done, Job, composite_slab, note_mask
+from landtide.composite.slab import Done, Job, Share, composite_slab, note_mask
 from landtide.composite.stream import Header, read_header
 from landtide.core.errors import InputError, LandtideError
 from landtide.core.indices import Index
@@ -148,10 +148,13 @@ def _composite(task: Task, found: list[Acquisition], pool: Pool, slabs: int) -> 
             size=size,
             lag=lag,
             threads=threads,
-            masks=series.masks if slabs == 1 else {},
         )
         tally, work = Tally(steps, len(series.acquisitions)), partial(composite_slab, job)
-        for done in pool.map(work, slab_rows(tile.shape[0], size, slabs)) if slabs > 1 else [work((0, tile.shape[0]))]:
+        shares = (
+            Share(rows, {n: dropped.part(tile, rows) for n, dropped in series.masks.items()})
+            for rows in slab_rows(tile.shape[0], size, slabs)
+        )
+        for done in pool.map(work, shares) if slabs > 1 else [work(Share((0, tile.shape[0]), series.masks))]:
             digests |= done.digests
             tally.add(done)
     return job, tally, digests
@@ -201,7 +204,7 @@ def _headers(acquisitions: list[Acquisition], tile: Tile, threads: int) -> list[
 def slab_rows(rows: int, size: int, slabs: int) -> list[tuple[int, int]]:
     """Cut the rows of a tile into at most `slabs` parts of whole blocks."""
     blocks = -(-rows // size)
-    edges = sorted({round(blocks * part / slabs) * size for part in range(slabs)} | {0})
+    edges = sorted({blocks * part // slabs * size for part in range(slabs)})
     return [(start, min(stop, rows)) for start, stop in zip(edges, [*edges[1:], rows], strict=True)]
 
 

@@ -1,5 +1,6 @@
 """Which pixels of an acquisition are dropped: cloud, shadow and the like, with their edges."""
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,31 @@ class Dropped:
             dropped = np.unpackbits(part, axis=1, count=self.grid.shape[1])[:, inside[0] : inside[-1] + 1]
             kept += dropped.size - int(dropped.sum(dtype=np.int64))
         return kept / (len(rows) * len(columns))
+
+    def part(self, tile: Tile, rows: tuple[int, int]) -> "Part":
+        """Return what some rows of a tile need of this, small enough to be sent to another machine."""
+        needed = _nearest(tile, self.grid, Window(0, rows[0], 1, rows[1] - rows[0]))[0]
+        first, last = max(int(needed.min()), self.rows[0]), min(int(needed.max()) + 1, self.rows[1])
+        if last <= first:
+            return Part(self.grid, (0, 0), zlib.compress(b""))
+        stride = (self.grid.shape[1] + 7) // 8
+        with self.path.open("rb") as file:
+            file.seek((first - self.rows[0]) * stride)
+            return Part(self.grid, (first, last), zlib.compress(file.read((last - first) * stride), 1))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of which pixels are dropped, on the way to who composites them."""
+
+    grid: Tile
+    rows: tuple[int, int]
+    packed: bytes
+
+    def unpack(self, path: Path) -> Dropped:
+        """Write the bits into a file of this machine."""
+        path.write_bytes(zlib.decompress(self.packed))
+        return Dropped(path, self.grid, self.rows)
 
 
 def note_dropped(

@@ -19,7 +19,7 @@ from landtide.composite.cloudless import note_clouds
 from landtide.composite.damaged import blamed
 from landtide.composite.gaps import fill_linear
 from landtide.composite.indices import add_indices
-from landtide.composite.mask import Dropped, note_dropped
+from landtide.composite.mask import Dropped, Part, note_dropped
 from landtide.composite.outliers import drop_outliers
 from landtide.composite.radiometry import held, to_digital
 from landtide.composite.reducers import REDUCERS
@@ -68,8 +68,17 @@ class Job:
 
     lag: int
     threads: int
-    masks: dict[int, Dropped]
-    """Masks of the whole tile that were read already, by acquisition."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one slab has of its own."""
+
+    rows: tuple[int, int]
+    """Of the tile."""
+
+    masks: dict[int, Dropped] | dict[int, Part]
+    """Masks that were read already, by acquisition: files of this machine, or the rows themselves where the slab is done on another."""
 
 
 @dataclass
@@ -94,12 +103,12 @@ class Done:
     """Bytes of the process at their highest."""
 
 
-def composite_slab(job: Job, rows: tuple[int, int]) -> Done:
+def composite_slab(job: Job, share: Share) -> Done:
     """Composite some rows of the tile and write them into the cube.
 
     Raises DamagedError where a local raster cannot be read, LandtideError where one of the workspace cannot.
     """
-    slab = _Slab(job, Cut(rows, job.tile.shape[1], job.size, job.lag))
+    slab = _Slab(job, Cut(share.rows, job.tile.shape[1], job.size, job.lag), share)
     try:
         return slab.run()
     finally:
@@ -127,6 +136,7 @@ def _detect(acquisition: Acquisition, tile: Tile, rows: tuple[int, int], mask: M
 class _Slab:
     job: Job
     cut: Cut
+    share: Share
     masks: dict[int, Dropped] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -154,7 +164,8 @@ class _Slab:
         steps, bands, most = len(job.periods), len(job.bands), max(len(members) for members in self.steps)
         channels, number, looked = bands + len(job.indices), len(job.acquisitions), len(job.looked)
         if job.mask is not None:
-            self.masks = dict(job.masks)
+            for n, read in self.share.masks.items():
+                self.masks[n] = read.unpack(self.scratch / str(n)) if isinstance(read, Part) else read
             masked = [n for n, acquisition in enumerate(job.acquisitions) if acquisition.masked and n not in self.masks]
             self.masks |= dict(zip(masked, self.readers.map(self._note, masked), strict=True))
         writer = CubeWriter(job.cube, cut.rows)
