@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 ALGORITHMS = {
     "retrieve": 2,
     "old_map": 1,
-    "composite": 3,
+    "composite": 4,
     "extract": 6,
     "train": 2,
     "candidates": 1,

@@ -87,6 +87,13 @@ def test_geomedian_reaches_the_least_sum_of_distances(stack):
     np.testing.assert_array_equal(seen, (stack != MISSING).all(axis=1).sum(axis=1))
 
 
+def test_geomedian_arrives_where_half_of_the_observations_are_the_same():
+    points = np.array([[2971, 1800]] * 6 + [[459, 66]] * 5 + [[122, 84]])  # on the way to the first the sum falls by 1 in 300
+    incomplete = np.array([[459, MISSING]] * 4 + [[MISSING, 66]] * 4)  # let the way begin at the second
+    composite, _, _ = reduce("geomedian", np.concatenate([points, incomplete])[:, :, None].astype(np.int16))
+    assert objective(points, composite[:, 0]) <= objective(points, points[0]) + 0.5 * len(points)
+
+
 def test_geomedian_does_not_lose_more_than_rounding_on_real_sizes():
     rng = np.random.default_rng(3)
     stack = (rng.integers(300, 4000, (1, 10, 200)) + rng.normal(0, 120, (40, 10, 200))).astype(np.int16)

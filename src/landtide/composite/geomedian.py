@@ -148,6 +148,35 @@ def _descend(packed: np.ndarray, held: np.ndarray, centre: np.ndarray) -> None:
         if not moving.any():
             break
     centre[:] = trial
+    for lane in range(LANES):
+        if moving[lane]:
+            _settle(packed[: held[lane], :, lane], centre[:, lane])
+
+
+@njit(cache=True, nogil=True)
+def _settle(points: np.ndarray, centre: np.ndarray) -> None:
+    """Move a centre (B,) that still creeps after all steps to the observation of points (n, B) that lies better, if one does.
+
+    Where half of the observations are one and the same, the sum hardly falls on the way to it, and no number of steps would arrive.
+    """
+    best, least = -1, _sum(points, centre)
+    for n in range(len(points)):
+        total = _sum(points, points[n])
+        if total < least:
+            best, least = n, total
+    if best >= 0:
+        centre[:] = points[best]
+
+
+@njit(cache=True, nogil=True)
+def _sum(points: np.ndarray, centre: np.ndarray) -> float:
+    total = 0.0
+    for n in range(len(points)):
+        square = 0.0
+        for band in range(centre.size):
+            square += (np.float64(points[n, band]) - centre[band]) ** 2
+        total += np.sqrt(square)
+    return total
 
 
 @njit(cache=True, nogil=True)
