@@ -61,6 +61,18 @@ def test_every_weight_learns(name: str) -> None:
     assert [key for key, weight in module.named_parameters() if weight.grad is None or not weight.grad.isfinite().all()] == []
 
 
+@pytest.mark.parametrize(("name", "changes"), [("ltae", {"queries": 3, "blocks": 1}), ("transformer", {"queries": 2, "blocks": 1})])
+def test_a_network_with_queries_keeps_its_promises(name: str, changes: dict[str, Any]) -> None:
+    module = untrained(name, **changes).train()
+    x, doy, mask = torch.randn(16, 6, 3), torch.arange(96.0).view(16, 6), torch.rand(16, 6) > 0.3
+    mask[:, 0] = True
+    torch.nn.functional.cross_entropy(module(x, mask, doy), torch.tensor([0, 1, 3, 1] * 4)).backward()
+    assert [key for key, weight in module.named_parameters() if weight.grad is None or not weight.grad.isfinite().all()] == []
+    other = torch.where(mask.unsqueeze(-1), x, 1000 * torch.randn_like(x))
+    with torch.no_grad():
+        torch.testing.assert_close(module.eval()(x, mask, doy), module(other, mask, doy), rtol=0, atol=0)
+
+
 def test_attention_of_the_transformer_is_that_of_torch() -> None:
     from landtide.models.transformer import Attention
 
@@ -76,19 +88,20 @@ def test_attention_of_the_transformer_is_that_of_torch() -> None:
         torch.testing.assert_close(ours(states, mask), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_attention_of_the_ltae_is_a_softmax_over_observed_steps() -> None:
-    from landtide.models.ltae import MasterAttention
+@pytest.mark.parametrize("queries", [1, 4])
+def test_attention_of_learned_queries_is_a_softmax_over_observed_steps(queries: int) -> None:
+    from landtide.models.layers import MasterAttention
 
     torch.manual_seed(1)
-    attend, states = MasterAttention(6, 2, 3), torch.randn(1, 4, 6)
+    attend, states = MasterAttention(6, 2, 3, queries), torch.randn(1, 4, 6)
     mask = torch.tensor([[True, False, True, True]])
     with torch.no_grad():
         keys = attend.key(states)[0].view(4, 2, 3).numpy()
-        got = attend(states, mask)[0].numpy()
-    for head in range(2):
-        score = keys[[0, 2, 3], head] @ attend.query[head].detach().numpy()
+        got = attend(states, mask)[0].view(2, queries, 3).numpy()
+    for head, query in np.ndindex(2, queries):
+        score = keys[[0, 2, 3], head] @ attend.query[head].view(queries, 3)[query].detach().numpy()
         weight = np.exp(score) / np.exp(score).sum()
-        np.testing.assert_allclose(got[3 * head : 3 * head + 3], weight @ states[0, [0, 2, 3], 3 * head : 3 * head + 3].numpy(), atol=1e-5)
+        np.testing.assert_allclose(got[head, query], weight @ states[0, [0, 2, 3], 3 * head : 3 * head + 3].numpy(), atol=1e-5)
 
 
 def test_the_date_encoding_is_that_of_the_formula() -> None:

@@ -1,4 +1,4 @@
-"""Layers that several networks share: dated inputs, the encoding of dates, and classes that were never seen."""
+"""Layers that several networks share: dated inputs, the encoding of dates, convolutions and learned queries over series, unseen classes."""
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,55 @@ class DateEncoding(nn.Module):
 
     def forward(self, doy: Tensor) -> Tensor:
         return self.table[doy.long()]  # (B, T) -> (B, T, D)
+
+
+class AlongTime(nn.Module):
+    """Convolutions over the steps of (B, T, D), each added to its input; none with ``blocks`` = 0."""
+
+    def __init__(self, width: int, blocks: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Conv1d(width, width, 5, padding=2, bias=False), nn.BatchNorm1d(width), nn.ReLU()) for _ in range(blocks)
+        )
+
+    def forward(self, states: Tensor) -> Tensor:
+        if not self.blocks:
+            return states
+        along = states.transpose(1, 2)  # (B, T, D) -> (B, D, T)
+        for block in self.blocks:
+            along = along + block(along)
+        return along.transpose(1, 2)
+
+
+class MasterAttention(nn.Module):
+    """Weigh the steps, in each head for its own share of the channels, by keys against learned queries; missing steps get weight 0.
+
+    Source: Sainte Fare Garnot & Landrieu 2020, arXiv:2007.00586, with one query a head.
+    """
+
+    def __init__(self, width: int, heads: int, keys: int, queries: int = 1) -> None:
+        super().__init__()
+        self.heads, self.queries = heads, queries
+        self.key = nn.Linear(width, heads * keys)
+        self.query = nn.Parameter(torch.randn(heads, queries * keys) * keys**-0.5)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        count, steps, width = states.shape
+        values = states.view(count, steps, self.heads, width // self.heads)  # (B, T, h, D/h)
+        score = nn.functional.linear(states, *self._scores()).masked_fill(~mask.unsqueeze(-1), -1e4)  # (B, T, D) -> (B, T, h q)
+        weight = torch.softmax(score, dim=1)
+        if self.queries == 1:
+            return (weight.unsqueeze(-1) * values).sum(dim=1).flatten(1)  # (B, D)
+        share = weight.view(count, steps, self.heads, self.queries).permute(0, 2, 3, 1)  # (B, h, q, T)
+        return (share @ values.transpose(1, 2)).flatten(1)  # (B, h, q, T) x (B, h, T, D/h) -> (B, q D)
+
+    def _scores(self) -> tuple[Tensor, Tensor]:
+        """Return weight (h q, D) and bias (h q,) that lead from states to scores: keys meet no query but the learned ones, so that both
+        products are one, an eighth as large."""
+        query = self.query.view(self.heads, self.queries, -1)  # (h, q, k)
+        weight = query @ self.key.weight.view(self.heads, -1, self.key.in_features)  # (h, q, k) x (h, k, D) -> (h, q, D)
+        bias = query @ self.key.bias.view(self.heads, -1, 1)  # (h, q, 1)
+        return weight.flatten(0, 1), bias.flatten()
 
 
 class Unseen(nn.Module):

@@ -6,12 +6,11 @@ Source: Sainte Fare Garnot & Landrieu 2020, arXiv:2007.00586.
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from landtide.core.errors import InputError
 from landtide.models.card import Card
-from landtide.models.layers import DATED, DateEncoding, Unseen, dated
+from landtide.models.layers import DATED, AlongTime, DateEncoding, MasterAttention, Unseen, dated
 from landtide.models.network import FILES, Network, restore
 
 __all__ = ["FILES", "OPTIMISATION", "Config", "Ltae", "build", "load"]
@@ -36,6 +35,12 @@ class Config:
     context: int = 5
     """Steps, odd, that the embedding of one step sees. The published 1 leaves the slope between dates to be guessed from weighted sums."""
 
+    queries: int = 1
+    """Learned queries a head, each of which picks its own dates: long series have more dates that tell than the published 1 can."""
+
+    blocks: int = 0
+    """Convolutions along time over the embedded steps, each added to its input, before the heads look."""
+
     dense: int = 128
     """Units between the heads and the classes."""
 
@@ -51,34 +56,17 @@ class Config:
 class Embedding(nn.Module):
     """Turn each step, with its neighbours and its date, into D channels."""
 
-    def __init__(self, channels: int, width: int, context: int) -> None:
+    def __init__(self, channels: int, width: int, context: int, blocks: int) -> None:
         super().__init__()
         self.near = nn.Conv1d(channels, width, context, padding=context // 2)
         self.date = DateEncoding(width)
         self.mix = nn.Sequential(nn.LayerNorm(width), nn.ReLU(), nn.Linear(width, width), nn.LayerNorm(width), nn.ReLU())
+        self.along = AlongTime(width, blocks)
 
     def forward(self, inputs: Tensor, doy: Tensor) -> Tensor:
         near = self.near(inputs.transpose(1, 2)).transpose(1, 2)  # (B, T, C+3) -> (B, T, D)
-        mixed: Tensor = self.mix(near + self.date(doy))
-        return mixed
-
-
-class MasterAttention(nn.Module):
-    """Weigh the steps, in each head for its own share of the channels, by keys against one learned query; missing steps get weight 0."""
-
-    def __init__(self, width: int, heads: int, keys: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.key = nn.Linear(width, heads * keys)
-        self.query = nn.Parameter(torch.randn(heads, keys) * keys**-0.5)
-
-    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        count, steps, width = states.shape
-        keys = self.key(states).view(count, steps, self.heads, -1)  # (B, T, D) -> (B, T, h, k)
-        score = (keys * self.query).sum(dim=3).masked_fill(~mask.unsqueeze(-1), -1e4)  # (B, T, h)
-        values = states.view(count, steps, self.heads, width // self.heads)  # (B, T, h, D/h)
-        pooled = (torch.softmax(score, dim=1).unsqueeze(-1) * values).sum(dim=1)  # (B, h, D/h)
-        return pooled.flatten(1)  # (B, D)
+        states: Tensor = self.along(self.mix(near + self.date(doy)))
+        return states
 
 
 class Ltae(nn.Module):
@@ -89,9 +77,11 @@ class Ltae(nn.Module):
 
     def __init__(self, config: Config, *, channels: int, steps: int, classes: int, seen: list[int]) -> None:
         super().__init__()
-        self.embed = Embedding(channels + DATED, config.width, config.context)
-        self.attend = MasterAttention(config.width, config.heads, config.keys)
-        self.dense = nn.Sequential(nn.Linear(config.width, config.dense), nn.LayerNorm(config.dense), nn.ReLU(), nn.Dropout(config.dropout))
+        self.embed = Embedding(channels + DATED, config.width, config.context, config.blocks)
+        self.attend = MasterAttention(config.width, config.heads, config.keys, config.queries)
+        self.dense = nn.Sequential(
+            nn.Linear(config.queries * config.width, config.dense), nn.LayerNorm(config.dense), nn.ReLU(), nn.Dropout(config.dropout)
+        )
         self.head = nn.Linear(config.dense, classes)
         self.known = Unseen(classes, seen)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from landtide.core.errors import InputError
 from landtide.models.card import Card
-from landtide.models.layers import DATED, DateEncoding, Unseen, dated
+from landtide.models.layers import DATED, AlongTime, DateEncoding, MasterAttention, Unseen, dated
 from landtide.models.network import FILES, Network, restore
 
 __all__ = ["FILES", "OPTIMISATION", "Config", "Transformer", "build", "load"]
@@ -36,6 +36,12 @@ class Config:
 
     context: int = 3
     """Steps, odd, that the embedding of one step sees: slopes come for free, and attention need not learn them."""
+
+    blocks: int = 0
+    """Convolutions along time over the embedded steps, each added to its input, before the first layer."""
+
+    queries: int = 0
+    """Learned queries a head that pick dates, beside the mean and maximum over all; for long series, whose maximum says little."""
 
     dropout: float = 0.1
 
@@ -100,9 +106,11 @@ class Transformer(nn.Module):
         super().__init__()
         self.embed = nn.Conv1d(channels + DATED, config.width, config.context, padding=config.context // 2)
         self.date = DateEncoding(config.width)
+        self.along = AlongTime(config.width, config.blocks)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
-        self.head = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(2 * config.width, classes))
+        self.pick = MasterAttention(config.width, config.heads, config.width // config.heads, config.queries) if config.queries else None
+        self.head = nn.Sequential(nn.Dropout(config.dropout), nn.Linear((2 + config.queries) * config.width, classes))
         self.known = Unseen(classes, seen)
 
     def forward(self, x: Tensor, mask: Tensor, doy: Tensor) -> Tensor:
@@ -113,12 +121,14 @@ class Transformer(nn.Module):
         doy   (B, T) day of year
         """
         states = self.embed(dated(x, mask, doy).transpose(1, 2)).transpose(1, 2) + self.date(doy)  # (B, T, C+3) -> (B, T, D)
+        states = self.along(states)
         for layer in self.layers:
             states = layer(states, mask)
         states, seen = self.norm(states), mask.unsqueeze(-1)
         mean = (states * seen).sum(dim=1) / seen.sum(dim=1).clamp(min=1)  # (B, T, D) -> (B, D)
         highest = states.masked_fill(~seen, -1e4).amax(dim=1)
-        logits: Tensor = self.known(self.head(torch.cat([mean, highest], dim=1)))  # (B, 2D) -> (B, K)
+        parts = [mean, highest] if self.pick is None else [mean, highest, self.pick(states, mask)]
+        logits: Tensor = self.known(self.head(torch.cat(parts, dim=1)))  # (B, (2 + q) D) -> (B, K)
         return logits
 
 
