@@ -1,6 +1,7 @@
 """The ensemble against its members."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,11 @@ from landtide import models
 from landtide.core.errors import InputError
 from landtide.io import table
 from landtide.models.ensemble import Ensemble
+from landtide.models.forest import Forest
+from landtide.models.network import Network
 from landtide.train import TrainSpec
 from landtide.train.job import train
+from landtide.train.spec import split_settings
 
 
 def trained(members: str, folder: Path) -> models.TrainedModel:
@@ -53,3 +57,29 @@ def test_files_of_the_members_lie_beside_the_card(tmp_path: Path) -> None:
 def test_members_that_cannot_be_are_named(members: str) -> None:
     with pytest.raises(InputError, match="must name two models or more"):
         models.config("ensemble", {"members": members})
+
+
+def test_a_member_has_settings_of_its_own(tmp_path: Path) -> None:
+    together = trained("forest trees=7 leaf=2, svm, tempcnn filters=16 epochs=1", tmp_path)
+    assert isinstance(together.scorer, Ensemble)
+    forest, _, network = together.scorer.scorers
+    assert isinstance(forest, Forest)
+    assert isinstance(network, Network)
+    assert (len(forest.trees.estimators_), forest.trees.min_samples_leaf) == (7, 2)
+    assert network.module.get_parameter("blocks.0.0.weight").shape[0] == 16
+    assert together.card.settings == {"members": "forest trees=7 leaf=2, svm, tempcnn filters=16 epochs=1"}
+
+
+@pytest.mark.parametrize(
+    ("members", "told"),
+    [
+        ("forest trees=, lstm", "'trees=' must be a setting of forest, key=value"),
+        ("forest 500, lstm", "'500' must be a setting of forest, key=value"),
+        ("lstm, forest tres=500", "model 'forest' has no setting 'tres'; nearest: 'trees'"),
+        ("lstm epochs=many, forest", "setting epochs = 'many' must be a whole number"),
+        ("lstm years=carried, forest", "each year for itself"),
+    ],
+)
+def test_a_wrong_setting_of_a_member_is_told_before_any_is_trained(members: str, told: str) -> None:
+    with pytest.raises(InputError, match=re.escape(told)):
+        split_settings("ensemble", {"members": members})

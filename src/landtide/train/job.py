@@ -102,14 +102,14 @@ def _fit_members(spec: TrainSpec, place: Place, config: Any) -> tuple[models.Sco
 
     given = {key: value for key, value in spec.settings.items() if key != "members"}
     scorers, reports, facts = [], [], []
-    for number, name in enumerate(config.names):
+    for number, (name, own) in enumerate(config.parts):
         if name not in models.NETWORKS and not place.first:
             continue
         member = dataclasses.replace(
             spec,
             model=name,
             seed=spec.seed + MEMBER_SEEDS * number,
-            settings=given if name in models.NETWORKS else {},
+            settings={**given, **own} if name in models.NETWORKS else own,
             checkpoint=f"{spec.checkpoint or storage.join(spec.output, 'checkpoint')}-{number}",
         )
         scorer, report, fact = _fit(member, place, *split_settings(name, member.settings))

@@ -216,6 +216,9 @@ def split_settings(model: str, settings: dict[str, Any]) -> tuple[Any, Optimisat
             raise InputError(models.unknown_setting(model, key, known))
         if key in loop_fields:
             models.check_type(model, key, value, loop_fields[key].type)
+    if model == "ensemble":
+        for name, settings_of_member in models.config(model, own).parts:
+            split_settings(name, settings_of_member)  # what is wrong is told before the first member is trained
     return models.config(model, own), Optimisation(
         **{**models.optimisation(model), **{key: value for key, value in settings.items() if key in loop_fields}}
     )
