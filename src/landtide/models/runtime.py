@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,6 +19,13 @@ log = logging.getLogger(__name__)
 
 Forward = Callable[[list[np.ndarray]], list[np.ndarray]]
 """Arrays of one block in, arrays out; all blocks have the shapes of the first."""
+
+
+@runtime_checkable
+class Narrow(Protocol):
+    """A network that has a form in 8-bit products."""
+
+    def eight_bit(self) -> nn.Module: ...
 
 
 def chosen(runtime: str) -> Literal["torch", "openvino"]:
@@ -41,7 +48,8 @@ def eager(module: nn.Module) -> Forward:
 
 
 def compiled(module: nn.Module, threads: int, *, exact: bool) -> Forward:
-    """Return a module's forward pass compiled by OpenVINO, in bfloat16 where the processor computes in it and ``exact`` does not forbid it.
+    """Return a module's forward pass compiled by OpenVINO, in bfloat16 where the processor computes in it and ``exact`` does not forbid it;
+    a network that can (`eight_bit`) then has its products in 8-bit integers.
 
     It is compiled at the first block, for the shapes of that block.
     """
@@ -59,14 +67,14 @@ def compiled(module: nn.Module, threads: int, *, exact: bool) -> Forward:
 def _compile(module: nn.Module, inputs: list[np.ndarray], threads: int, exact: bool) -> Any:
     import openvino
 
-    module = unrolled(module)
+    core = _core()
+    capable = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")  # such processors multiply 8-bit integers, too
+    precision = "bf16" if capable and not exact else "f32"
+    module = unrolled(module) if precision == "f32" else narrowed(unrolled(module))
     tensors = tuple(torch.from_numpy(part) for part in inputs)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", TracerWarning)  # that shapes are fixed by the trace is meant
         converted = openvino.convert_model(module, example_input=tensors, input=[list(tensor.shape) for tensor in tensors])
-    core = _core()
-    capable = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    precision = "bf16" if capable and not exact else "f32"
     settings = {
         "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": threads,
@@ -118,6 +126,15 @@ def unrolled(module: nn.Module) -> nn.Module:
             if isinstance(child, nn.LSTM):
                 setattr(parent, name, UnrolledLstm(child))
     return copied
+
+
+def narrowed(module: nn.Module) -> nn.Module:
+    """Replace, in place, each network by its form in 8-bit products, where it has one."""
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, Narrow):
+                setattr(parent, name, child.eight_bit())
+    return module
 
 
 class UnrolledLstm(nn.Module):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from landtide.core.errors import InputError
 from landtide.models.card import Card
+from landtide.models.eight_bit import EightBit
 from landtide.models.layers import DATED, Unseen, dated
 from landtide.models.network import FILES, Network, restore
 
@@ -74,6 +75,10 @@ class TempCnn(nn.Module):
         features = self.blocks(dated(x, mask, doy).transpose(1, 2))  # (B, T, C+3) -> (B, W, T)
         logits: Tensor = self.known(self.head(self.dense(features.flatten(1))))  # (B, W, T) -> (B, K)
         return logits
+
+    def eight_bit(self) -> EightBit:
+        """Return the trained network in 8-bit products; it shares the head's weights."""
+        return EightBit(self.blocks, self.dense, self.head, self.known)
 
 
 def build(config: Config, *, channels: int, steps: int, classes: int, seen: list[int]) -> TempCnn:
