@@ -76,6 +76,12 @@ def test_replay_keeps_what_fine_tuning_forgets_and_the_gate_refuses_the_loss(fir
     assert not (tmp_path / "gate" / "out" / "model.json").exists()
 
 
+def test_weights_that_are_divided_cannot_be_held_back(first: TrainSpec, tmp_path: Path) -> None:
+    spec = next_spec(first, tmp_path, samples_of(2019, 2), method="ewc")
+    with pytest.raises(InputError, match=r"continual.method: ewc compares whole weights, and model.parallel: sharded divides them"):
+        train(dataclasses.replace(spec, settings={**spec.settings, "parallel": "sharded"}))
+
+
 @pytest.mark.parametrize("method", ["ewc", "distill"])
 def test_weights_or_outputs_can_be_held_back(method: str, first: TrainSpec, tmp_path: Path) -> None:
     later = samples_of(2019, 2, labels=(1, 2))

@@ -45,11 +45,15 @@ def weights(folder: str) -> dict[str, np.ndarray]:
 def apart(first: str, second: str) -> float:
     """Return the largest difference between the weights of two trainings.
 
-    The bias of the attention's score is left out: it moves no output, so its gradient is rounding alone, which Adam makes large.
+    The biases of the attention's scores are left out: they move no output, so their gradients are rounding alone, which Adam makes large.
     """
     one, two = weights(first), weights(second)
     assert one.keys() == two.keys()
-    return max(float(np.abs(one[key].astype(np.float64) - two[key]).max()) for key in one if key != "pool.score.bias")
+    idle = {name: slice(len(one[name]) // 3, 2 * len(one[name]) // 3) for name in one if name.endswith("attend.project.bias")}  # the keys'
+    for name, part in {**idle, "pool.score.bias": slice(None)}.items():
+        if name in one:
+            one[name][part] = two[name][part] = 0
+    return max(float(np.abs(one[key].astype(np.float64) - two[key]).max()) for key in one)
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +83,52 @@ def test_divided_weights_learn_the_same_as_whole_ones(folder: Path) -> None:
     whole = train(spec_for(folder, "whole weights", batch=32, epochs=3))
     divided = run_training(spec_for(folder, "divided weights", batch=16, epochs=3, parallel="sharded"), processes=2)
     assert apart(whole, divided) < 1e-5
+
+
+LAYERED = {"width": 16, "heads": 2, "dense": 16, "layers": 3, "dropout": 0.0, "noise": 0.0, "drop": 0.0, "scaling": "none", "patience": 99}
+
+
+def layered(folder: Path, name: str, **settings: Any) -> TrainSpec:
+    return dataclasses.replace(spec_for(folder, name), model="transformer", settings={**LAYERED, **settings})
+
+
+def test_divided_layers_learn_the_same_as_one_process(folder: Path) -> None:
+    one = train(layered(folder, "all layers", batch=32, epochs=4))
+    divided = run_training(layered(folder, "divided layers", batch=16, accumulate=2, epochs=4, parallel="pipeline"), processes=2)
+    assert apart(one, train(layered(folder, "layers begun", batch=32, epochs=1))) > 1e-3
+    assert apart(one, divided) < 1e-5
+    summed = train(layered(folder, "layers summed", batch=16, accumulate=2, epochs=4))
+    assert apart(summed, divided) < 1e-6
+    told = [json.loads(Path(run, "training.json").read_text("utf-8"))["curve"][-1] for run in (one, divided)]
+    for key in ("loss", "validation", "accuracy", "recall"):
+        assert told[0][key] == pytest.approx(told[1][key], abs=1e-5)
+
+
+def test_one_process_goes_on_from_what_divided_layers_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train(layered(folder, "never cut", batch=16, accumulate=2, epochs=6))
+    begun = layered(folder, "begun", batch=16, accumulate=2, epochs=6, parallel="pipeline")
+    (folder / "begun.json").write_text(begun.to_json(), "utf-8")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "0"]
+    command += ["-m", "landtide.train", f"file://{folder}/begun.json"]
+    agent = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=os.environ | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"})
+    lose_one(agent, Path(begun.output, "checkpoint.safetensors"))
+    assert agent.wait(timeout=120) != 0
+    alone = dataclasses.replace(begun, settings={**begun.settings, "parallel": "data"})
+    assert len(load_file(Path(begun.output, "checkpoint.safetensors"))) > 3 * len(weights(whole))  # weights, best, two moments each
+    assert apart(whole, train(alone)) < 1e-5
+
+
+def test_a_pipeline_that_cannot_be_is_refused(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InputError, match=r"pipeline divides transformer alone, not lstm"):
+        spec_for(folder, "no layers", parallel="pipeline")
+    with pytest.raises(InputError, match=r"over 1 processes needs 2 processes or more"):
+        train(layered(folder, "alone", accumulate=2, parallel="pipeline"))
+    for name, settings, line in (
+        ("shallow", {"accumulate": 2, "layers": 1}, r"as many model.layers \(now 1\)"),
+        ("empty", {"accumulate": 1}, r"model.accumulate \(now 1\)"),
+    ):
+        with pytest.raises(InputError, match=line):
+            run_training(layered(folder, name, parallel="pipeline", **settings), processes=2)
 
 
 def test_a_lost_process_costs_nothing_but_its_epoch(folder: Path, shared: str) -> None:

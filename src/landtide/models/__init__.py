@@ -15,6 +15,7 @@ from landtide.models.trained import Across, Scorer, SequenceModel, TrainedModel
 
 __all__ = [
     "CARD",
+    "LAYERED",
     "NAMES",
     "NETWORKS",
     "Across",
@@ -35,6 +36,9 @@ __all__ = [
 
 NETWORKS = ("lstm", "tempcnn", "ltae", "transformer", "convlstm")
 """Those that the training loop trains."""
+
+LAYERED = ("transformer",)
+"""Networks of many equal layers, which processes can divide."""
 
 NAMES = ("svm", "forest", *NETWORKS, "ensemble")
 

@@ -96,6 +96,13 @@ class Layer(nn.Module):
         return added
 
 
+class Passed(nn.Module):
+    """Stands where a layer lies in another stage of a pipeline."""
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        return states
+
+
 class Transformer(nn.Module):
     """The network: dated, masked inputs; encoder; mean and maximum over the observed steps; head over the classes."""
 
@@ -104,6 +111,7 @@ class Transformer(nn.Module):
 
     def __init__(self, config: Config, *, channels: int, steps: int, classes: int, seen: list[int]) -> None:
         super().__init__()
+        self.width, self.classes = config.width, classes
         self.embed = nn.Conv1d(channels + DATED, config.width, config.context, padding=config.context // 2)
         self.date = DateEncoding(config.width)
         self.along = AlongTime(config.width, config.blocks)
@@ -120,16 +128,42 @@ class Transformer(nn.Module):
         mask  (B, T) bool, True = observed
         doy   (B, T) day of year
         """
+        return self.tell(self.attend(self.enter(x, mask, doy), mask), mask)
+
+    def enter(self, x: Tensor, mask: Tensor, doy: Tensor) -> Tensor:
+        """Return the states (B, T, D) before the first layer."""
         states = self.embed(dated(x, mask, doy).transpose(1, 2)).transpose(1, 2) + self.date(doy)  # (B, T, C+3) -> (B, T, D)
-        states = self.along(states)
+        along: Tensor = self.along(states)
+        return along
+
+    def attend(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Return the states (B, T, D) after all layers."""
         for layer in self.layers:
             states = layer(states, mask)
+        return states
+
+    def tell(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Return logits (B, K) from the states (B, T, D) after the last layer."""
         states, seen = self.norm(states), mask.unsqueeze(-1)
         mean = (states * seen).sum(dim=1) / seen.sum(dim=1).clamp(min=1)  # (B, T, D) -> (B, D)
         highest = states.masked_fill(~seen, -1e4).amax(dim=1)
         parts = [mean, highest] if self.pick is None else [mean, highest, self.pick(states, mask)]
         logits: Tensor = self.known(self.head(torch.cat(parts, dim=1)))  # (B, (2 + q) D) -> (B, K)
         return logits
+
+    def keep(self, stage: int, stages: int) -> None:
+        """Drop all but one stage of a pipeline: its layers, in the first stage what enters them, in the last what is told after them.
+
+        The names of the weights stay those of the whole network.
+        """
+        count = len(self.layers)
+        for number in range(count):
+            if number * stages // count != stage:
+                self.layers[number] = Passed()
+        if stage > 0:
+            del self.embed, self.date, self.along
+        if stage < stages - 1:
+            del self.norm, self.pick, self.head, self.known
 
 
 def build(config: Config, *, channels: int, steps: int, classes: int, seen: list[int]) -> Transformer:

@@ -1,7 +1,7 @@
 """Samples as the loop takes them: batches on the device, each process its own part of every epoch."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import numpy as np
@@ -32,6 +32,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.target)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Batch"]) -> "Batch":
+        """Return the samples of several batches as one."""
+        return cls(*(torch.cat([getattr(part, item.name) for part in parts]) for item in fields(cls)))
 
     @classmethod
     def of(cls, x: np.ndarray, doy: np.ndarray, y: np.ndarray, weight: np.ndarray, device: str) -> "Batch":

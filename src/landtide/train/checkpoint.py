@@ -59,13 +59,16 @@ class Checkpoint:
 
     @classmethod
     def of(cls, spec: TrainSpec) -> "Checkpoint":
-        """Return the checkpoint of a spec. The number of processes is no part of its identity: it may change after a loss."""
+        """Return the checkpoint of a spec.
+
+        The number of processes and what they divide are no part of its identity: they may change after a loss.
+        """
         identity = {
             "model": spec.model,
             "legend": list(spec.legend.names),
             "bands": list(spec.bands),
             "steps": spec.steps,
-            "settings": spec.settings,
+            "settings": {key: value for key, value in spec.settings.items() if key != "parallel"},
             "samples": list(spec.samples),
             "trust": spec.trust,
             "seed": spec.seed,

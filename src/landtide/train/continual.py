@@ -60,12 +60,16 @@ def fit(spec: TrainSpec, place: Place, config: Any, optimisation: Optimisation) 
 
     wanted = spec.continual
     assert wanted is not None
+    if wanted.method == "ewc" and optimisation.parallel != "data":
+        raise InputError(
+            f"continual.method: ewc compares whole weights, and model.parallel: {optimisation.parallel} divides them: write data"
+        )
     torch.manual_seed(spec.seed)
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(spec.threads)
     earlier = _earlier(spec, wanted, config)
     data, old = _read(spec, wanted, earlier)
-    with joined(place, spec.device) as group:
+    with joined(place, spec.device, pipeline=optimisation.parallel == "pipeline") as group:
         learnt, reservoir = _to_learn(data, old, wanted, spec.seed)
         source = InMemory(learnt, optimisation, spec.seed, group, classes=len(spec.legend))
         facts = _facts(source.facts, earlier)

@@ -26,11 +26,22 @@ class Group:
     """One process among ``world``."""
 
     rank: int = 0
+    """Among those that divide the samples."""
+
     world: int = 1
     device: str = "cpu"
+    stage: int = 0
+    """Part of the network that this process holds. Those of a pipeline all see the same samples, so that ``world`` is 1 for them."""
+
+    stages: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process tells and keeps what all have done."""
+        return self.rank == self.stage == 0
 
     def sum(self, values: list[float]) -> list[float]:
-        """Return sums over all processes."""
+        """Return sums over all processes that divide the samples."""
         if self.world == 1:
             return values
         total = torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -39,8 +50,10 @@ class Group:
 
 
 @contextmanager
-def joined(place: Place, device: str) -> Iterator[Group]:
+def joined(place: Place, device: str, *, pipeline: bool = False) -> Iterator[Group]:
     """Join the processes of a training: gloo between CPUs, NCCL between GPUs. One process alone needs neither.
+
+    pipeline  whether they divide the network rather than the samples
 
     Raises InputError where the device is not there, LandtideError where a process is lost or memory does not suffice.
     """
@@ -60,7 +73,7 @@ def joined(place: Place, device: str) -> Iterator[Group]:
             # the counts differ, and the launcher asks for a store of each try's own (TORCH_DISABLE_SHARE_RDZV_TCP_STORE).
             store = PrefixStore(f"try-{place.restarts}", store)
         dist.init_process_group("nccl" if kind == "cuda" else "gloo", store=store, rank=place.rank, world_size=place.world)
-        yield Group(place.rank, place.world, own)
+        yield Group(device=own, stage=place.rank, stages=place.world) if pipeline else Group(place.rank, place.world, own)
         dist.destroy_process_group()  # not after an error: it would wait for processes that are gone
 
 

@@ -1,7 +1,7 @@
 """The one training loop: it knows no architecture, only ``forward(x, mask, doy) -> logits``, and runs alike in one process and in many."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -12,7 +12,7 @@ from landtide.train.batches import Batch, Source, seed_of
 from landtide.train.checkpoint import Checkpoint, Epoch, State
 from landtide.train.group import Group
 from landtide.train.optimisers import Course, optimiser_of
-from landtide.train.parallel import Divided
+from landtide.train.parallel import Division, Pair, divide
 from landtide.train.spec import Optimisation
 from landtide.train.years import change_penalty
 
@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 JUDGED = 4096
 """Validation samples a forward pass."""
+
+CLIPPED = 1.0
+"""Largest size of a step's gradient: a longer one is shortened to it."""
 
 
 Penalty = Callable[[nn.Module, Batch, Tensor], Tensor]
@@ -52,7 +55,7 @@ def fit(
     bytes as one that was never cut off. Same seed, machine, threads and number of processes give the same bytes.
     """
     group, hooks = group or Group(), hooks or Hooks()
-    divided = Divided(network, settings, group)
+    divided = divide(network, settings, group)
     optimiser = optimiser_of(divided.network, settings)
     course = Course(settings, source.steps, group.world * settings.accumulate)
     state = checkpoint.load() if checkpoint else None
@@ -65,12 +68,12 @@ def fit(
         epoch = len(state.curve)
         loss = _pass(divided, source, optimiser, course, settings, seed, epoch, hooks.penalty)
         line = Epoch(epoch, loss, *_validate(divided, source.validation, settings.q))
-        if group.rank == 0:
+        if group.first:
             log.info("epoch %d: loss %.4f, validation %s", epoch, loss, _short(line))
         state = _judge(state, line, divided)
         if checkpoint is not None:
             state = State(state.curve, state.best_loss, state.since, divided.weights(), state.best, divided.optimiser_state(optimiser))
-            if group.rank == 0:
+            if group.first:
                 checkpoint.save(state)
         if hooks.watch is not None:
             hooks.watch(line)
@@ -93,7 +96,7 @@ def even_cross_entropy(logits: Tensor) -> Tensor:
     return -log_p.masked_fill(~known, 0).sum(dim=-1) / known.sum(dim=-1)
 
 
-def _judge(state: State, line: Epoch, divided: Divided) -> State:
+def _judge(state: State, line: Epoch, divided: Division) -> State:
     """Append an epoch, and keep its weights where validation is the best so far, or where there is none."""
     curve = [*state.curve, line]
     if line.validation is None or state.best_loss is None or line.validation < state.best_loss:
@@ -102,7 +105,7 @@ def _judge(state: State, line: Epoch, divided: Divided) -> State:
 
 
 def _pass(
-    divided: Divided,
+    divided: Division,
     source: Source,
     optimiser: torch.optim.Optimizer,
     course: Course,
@@ -112,36 +115,41 @@ def _pass(
     penalty: Penalty | None,
 ) -> float:
     """Run one epoch; return the mean loss over all processes."""
-    own = seed_of(seed, epoch, divided.group.rank)
-    torch.manual_seed(own)  # dropout
+    group, own = divided.group, seed_of(seed, epoch, divided.group.rank)
+    torch.manual_seed(seed_of(own, group.stage) if group.stage else own)  # dropout
     generator = torch.Generator().manual_seed(own)
     divided.network.train()
-    total, batches = torch.zeros((), device=divided.group.device), source.batches(epoch)
+    total, batches = torch.zeros((), device=group.device), source.batches(epoch)
+
+    def loss(network: nn.Module, logits: Tensor, pair: Pair) -> Tensor:
+        return _loss(network, logits, pair, settings, penalty)
+
     for step in range(source.steps):
         course.apply(optimiser, epoch * source.steps + step)
         optimiser.zero_grad(set_to_none=True)
-        for number, batch in enumerate(islice(batches, settings.accumulate), 1):
-            with divided.summing(number == settings.accumulate):
-                loss = _loss(divided.training, batch, settings, generator, penalty) / settings.accumulate
-                torch.autograd.backward(loss)
-            total += loss.detach()
-        nn.utils.clip_grad_norm_(divided.network.parameters(), 1.0)
+        total += divided.gradients(_disturbed(islice(batches, settings.accumulate), settings, generator), loss)
+        divided.clip(CLIPPED)
         optimiser.step()
-    return divided.group.sum([total.item()])[0] / (source.steps * divided.group.world)
+    return group.sum([divided.told(total).item()])[0] / (source.steps * group.world)
 
 
-def _loss(network: nn.Module, batch: Batch, settings: Optimisation, generator: torch.Generator, penalty: Penalty | None) -> Tensor:
-    x, mask = disturb(batch.x, batch.mask, settings, generator)
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-        logits = network(x, mask, batch.doy)
-    losses = generalised_cross_entropy(logits.float(), batch.target, settings.q)
+def _disturbed(batches: Iterable[Batch], settings: Optimisation, generator: torch.Generator) -> Iterator[Pair]:
+    """Yield each batch as it is, and as the network sees it."""
+    for batch in batches:
+        x, mask = disturb(batch.x, batch.mask, settings, generator)
+        yield batch, replace(batch, x=x, mask=mask)
+
+
+def _loss(network: nn.Module, logits: Tensor, pair: Pair, settings: Optimisation, penalty: Penalty | None) -> Tensor:
+    batch, seen = pair
+    losses = generalised_cross_entropy(logits, batch.target, settings.q)
     if settings.smoothing:
-        losses = torch.lerp(losses, even_cross_entropy(logits.float()), settings.smoothing)
+        losses = torch.lerp(losses, even_cross_entropy(logits), settings.smoothing)
     loss = (batch.weight * losses).mean()
     if settings.change and batch.target.ndim == 2:
-        loss = loss + settings.change * change_penalty(logits.float(), batch.x, batch.mask, settings.gate).mean()
+        loss = loss + settings.change * change_penalty(logits, batch.x, batch.mask, settings.gate).mean()
     if penalty is not None:
-        loss = loss + penalty(network, replace(batch, x=x, mask=mask), logits.float())
+        loss = loss + penalty(network, seen, logits)
     return loss
 
 
@@ -154,7 +162,7 @@ def disturb(x: Tensor, mask: Tensor, settings: Optimisation, generator: torch.Ge
     return torch.where(kept.unsqueeze(-1), x + settings.noise * noise, torch.zeros_like(x)), kept
 
 
-def _validate(divided: Divided, data: Batch, q: float) -> tuple[float | None, float | None, float | None]:
+def _validate(divided: Division, data: Batch, q: float) -> tuple[float | None, float | None, float | None]:
     """Return weighted loss, accuracy and mean recall over the validation samples of all processes, all None where one has none."""
     if divided.group.sum([float(not len(data))])[0]:
         return None, None, None

@@ -31,7 +31,7 @@ def fit(spec: TrainSpec, place: Place, config: Any, optimisation: Optimisation) 
     torch.manual_seed(spec.seed)
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(spec.threads)
-    with joined(place, spec.device) as group:
+    with joined(place, spec.device, pipeline=optimisation.parallel == "pipeline") as group:
         start = pretrain.load(spec.start, spec, config) if spec.start else None
         source = source_of(spec, config, optimisation, group, start)
         if place.first:
@@ -48,9 +48,12 @@ def fit(spec: TrainSpec, place: Place, config: Any, optimisation: Optimisation) 
 
 
 def try_settings(spec: TrainSpec, settings: dict[str, Any], watch: Callable[[int, float | None], None]) -> None:
-    """Train by other settings than the spec's, for what ``watch`` is told after each epoch: its number and the mean recall."""
-    tried = dataclasses.replace(spec, settings=settings)
-    config, optimisation = split_settings(tried.model, settings)
+    """Train by other settings than the spec's, for what ``watch`` is told after each epoch: its number and the mean recall.
+
+    A trial has one process, whatever the training divides among several.
+    """
+    tried = dataclasses.replace(spec, settings={key: value for key, value in settings.items() if key != "parallel"})
+    config, optimisation = split_settings(tried.model, tried.settings)
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(spec.threads)
     with joined(Place(), spec.device) as group:

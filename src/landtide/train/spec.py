@@ -73,9 +73,9 @@ class Optimisation:
     precision: Literal["fp32", "bf16"] = "fp32"
     """``bf16`` computes in bfloat16 and keeps weights in float32: for processors that have it."""
 
-    parallel: Literal["data", "sharded"] = "data"
-    """What the processes divide: ``data`` the samples (DDP), ``sharded`` the weights too (FSDP). A network below some 100 million weights
-    gains from the first alone."""
+    parallel: Literal["data", "sharded", "pipeline"] = "data"
+    """What the processes divide: ``data`` the samples (DDP), ``sharded`` the weights too (FSDP), ``pipeline`` the layers, through which the
+    ``accumulate`` batches of a step pass one after another. A network below some 100 million weights gains from the first alone."""
 
     def __post_init__(self) -> None:
         for key in ("epochs", "patience", "batch", "epoch_samples", "accumulate", "warm_up"):
@@ -219,6 +219,8 @@ def split_settings(model: str, settings: dict[str, Any]) -> tuple[Any, Optimisat
     if model == "ensemble":
         for name, settings_of_member in models.config(model, own).parts:
             split_settings(name, settings_of_member)  # what is wrong is told before the first member is trained
+    if settings.get("parallel") == "pipeline" and model not in models.LAYERED:
+        raise InputError(f"model.parallel: pipeline divides {', '.join(models.LAYERED)} alone, not {model}: write data or sharded")
     return models.config(model, own), Optimisation(
         **{**models.optimisation(model), **{key: value for key, value in settings.items() if key in loop_fields}}
     )
