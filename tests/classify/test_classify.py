@@ -165,6 +165,11 @@ def test_windows_do_not_show_in_the_maps(model: str, method: str, scene: dict[st
 
     assert windows.window_size(1, years=2, steps=12, bands=4, classes=5) == 128
     assert windows.window_size(MEMORY, years=2, steps=12, bands=4, classes=5) > 170
+    pixel = 12 * 4 * 18 + 5 * 4 * 4 * 2  # bytes
+    assert windows.window_size(4 * 256**2 * pixel, years=2, steps=12, bands=4, classes=5) == 256
+    assert windows.window_size(4 * 256**2 * pixel, years=2, steps=12, bands=4, classes=5, around=1) == 128
+    wide = (256 + 2 * 24) ** 2 * 12 * 4 * 18 + 256**2 * 5 * 4 * 4 * 2
+    assert windows.window_size(4 * wide, years=2, steps=12, bands=4, classes=5, around=24) == 256
     assert bytes_of("small", 1) == bytes_of("large", MEMORY)
 
 

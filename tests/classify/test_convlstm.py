@@ -1,6 +1,7 @@
 """Images read whole: training on patches around samples, maps of windows, both years."""
 
 import dataclasses
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from landtide.core.samples import SampleSet
 from landtide.io import cube, table
 from landtide.train import TrainSpec
 from landtide.train.data import read as read_data
+from landtide.train.group import Group
 from landtide.train.job import train
-from landtide.train.patches import mark
+from landtide.train.patches import Patches, mark
+from landtide.train.spec import Optimisation
 
 
 def samples(cubes: dict[int, str], count: int = 300) -> SampleSet:
@@ -71,6 +74,15 @@ def test_samples_are_marked_where_they_lie_in_the_cube(scene: dict[str, Any]) ->
         x = cube.open_cube(scene["cubes"][int(data.year[sample])]).read_pixels(row, column)[0]
         np.testing.assert_allclose(data.x[sample], (x - data.mean) / data.std, atol=1e-4)
         assert truth(int(data.year[sample]))[row[0], column[0]] == data.y[sample]
+
+
+def test_few_patches_are_shown_often_enough_to_learn_from(scene: dict[str, Any]) -> None:
+    few = Patches(scene["spec"], Optimisation(batch=4, epochs=20), Group(), patch=64, most=600, carried=True)
+    assert few.steps == 25  # of 500 in all
+    shown = Counter(patch.numpy().tobytes() for batch in few.batches(0) for patch in batch.target)
+    assert sum(shown.values()) == 25 * 4
+    assert len(shown) == 5  # one of six is set apart
+    assert min(shown.values()) > 10
 
 
 @pytest.mark.parametrize("years", ["separate", "carried"])

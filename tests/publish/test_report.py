@@ -251,6 +251,11 @@ def record():
     }
 
 
+def test_reader_is_told_of_a_network_that_hardly_learnt(record):
+    record["training"][0]["report"]["doubt"] = "model lstm has hardly learnt: of labels set apart it meets 20%"
+    assert "has hardly learnt: of labels set apart it meets 20%" in parsed(render(record)).text
+
+
 def test_reader_finds_accuracy_before_and_after_first(record):
     text = parsed(render(record)).text
     assert text.index("class snow is not trained") < text.index("Overall accuracy, new map 2021")

@@ -11,6 +11,7 @@ import numpy as np
 import phenology
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from landtide import models
 from landtide.core.errors import InputError, LandtideError
@@ -18,6 +19,8 @@ from landtide.core.period import Period
 from landtide.core.samples import SampleSet
 from landtide.io import manifest, table
 from landtide.train import TrainSpec, record
+from landtide.train.__main__ import main
+from landtide.train.checkpoint import Checkpoint
 from landtide.train.classic import draws, tune
 from landtide.train.data import band_statistics, class_weights, number_groups, read, validation_mask
 from landtide.train.job import train
@@ -154,6 +157,66 @@ def test_the_module_ends_with_one_line_and_the_status_of_the_error(tmp_path: Pat
     assert done.stderr.strip().splitlines()[-1].startswith("error: samples hold 10 usable series of 1 class")
     assert "Traceback" not in done.stderr
     assert json.loads((tmp_path / "out" / "error.json").read_text("utf-8"))["status"] == 2
+
+
+def test_want_of_memory_ends_with_a_line_that_says_what_to_lower(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = phenology.samples(10)
+    huge = spec_for(samples, tmp_path, "lstm", settings={"hidden": 6_000_000})  # its weights fill more than all addresses
+    (tmp_path / "spec.json").write_text(huge.to_json(), "utf-8")
+    assert main([str(tmp_path / "spec.json")]) == 1
+    line = "training lstm ran out of memory: lower model.batch, the size of the network, train.processes, or compute.memory"
+    assert f"error: {line}" in capsys.readouterr().err
+    left = json.loads((tmp_path / "out" / "error.json").read_text("utf-8"))
+    assert left["status"] == 1
+    assert left["line"].startswith(line)
+
+    def fail(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("landtide.train.job.samples.read", fail)
+    for name, what in (("svm", "extract.per_class"), ("convlstm", "model.patches")):
+        if name == "convlstm":
+            monkeypatch.setattr("landtide.train.networks.source_of", fail)
+        with pytest.raises(LandtideError, match=f"training {name} ran out of memory: lower {what}"):
+            train(spec_for(samples, tmp_path, name))
+
+
+def test_bfloat16_learns_and_leaves_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: dict[str, torch.Tensor] = {}
+    seen = set()
+    save, forward = Checkpoint.save, torch.nn.Linear.forward
+
+    def spy(checkpoint: Checkpoint, state: Any) -> None:
+        kept.update({**state.weights, **{key: value for key, value in state.optimiser.items() if isinstance(value, torch.Tensor)}})
+        save(checkpoint, state)
+
+    def watched(layer: torch.nn.Linear, x: torch.Tensor) -> torch.Tensor:
+        made = forward(layer, x)
+        if layer.training:
+            seen.add(made.dtype)
+        return made
+
+    monkeypatch.setattr(Checkpoint, "save", spy)
+    monkeypatch.setattr(torch.nn.Linear, "forward", watched)
+    samples = phenology.samples(100, years=(2018, 2019, 2020))
+    settings = {"width": 32, "layers": 1, "batch": 32, "epochs": 20, "precision": "bf16"}
+    folder = Path(train(spec_for(samples, tmp_path, "transformer", settings=settings)))
+    assert seen == {torch.bfloat16}
+    assert {value.dtype for value in kept.values()} == {torch.float32, torch.bool}
+    assert {value.dtype for value in load_file(folder / "weights.safetensors").values()} == {torch.float32, torch.bool}
+    assert accuracy(folder) > 0.9
+
+
+def test_a_network_that_learns_nothing_is_doubted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    samples = phenology.samples(60)
+    noise = np.random.default_rng(0).permutation(len(samples))
+    blind = dataclasses.replace(samples, x=samples.x[noise])
+    told = json.loads(Path(train(spec_for(blind, tmp_path, "tempcnn")), "training.json").read_text("utf-8"))
+    assert told["doubt"].startswith("model tempcnn has hardly learnt: of labels set apart it meets")
+    assert told["doubt"] in caplog.text
+    assert "doubt" not in json.loads(Path(train(spec_for(phenology.samples(100), tmp_path, "tempcnn")), "training.json").read_text("utf-8"))
 
 
 def test_the_output_of_a_training_becomes_assets(tmp_path: Path) -> None:

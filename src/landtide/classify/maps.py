@@ -93,7 +93,13 @@ def tile_maps(
     job = Job(model_uri, cubes, consistency, probabilities, threads, runtime)
     together = len(cubes) if model.across == "window" else 1
     side = window_size(
-        memory, years=len(cubes), steps=model.steps * together, bands=len(model.bands), classes=len(model.legend), state=model.state_width
+        memory,
+        years=len(cubes),
+        steps=model.steps * together,
+        bands=len(model.bands),
+        classes=len(model.legend),
+        state=model.state_width,
+        around=predict.reach(model, len(cubes)),
     )
     windows = tile.windows(side)
     with ExitStack() as stack:

@@ -97,13 +97,17 @@ def all_years(model: SequenceModel, series: list[np.ndarray], cubes: list[Cube],
     return result
 
 
+def reach(model: SequenceModel, years: int) -> int:
+    """Return the pixels around a window that reach its classes in any of the years: a carried state reaches further each year."""
+    return (model.halo or 0) * (years if model.across == "carried" else 1)
+
+
 def images(model: SequenceModel, cubes: list[Cube], window: Window) -> tuple[np.ndarray, np.ndarray]:
     """Return (N, Y, K) float32 class probabilities of a window and which pixels were observed (N, Y), by a model that reads images.
 
-    The window is read with all around it that reaches its classes: a state carries further each year.
+    The window is read with all around it that reaches its classes.
     """
-    assert model.halo is not None
-    around = model.halo * (len(cubes) if model.across == "carried" else 1)
+    around = reach(model, len(cubes))
     height, width = cubes[0].tile.shape
     top, left = max(int(window.row_off) - around, 0), max(int(window.col_off) - around, 0)
     bottom, right = (

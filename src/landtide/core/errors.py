@@ -1,10 +1,20 @@
-"""The two ways in which landtide fails, and the exit status that each stands for."""
+"""The two ways in which landtide fails, the exit status that each stands for, and want of memory as libraries tell it."""
 
 
 class LandtideError(Exception):
     """The work failed although the input was right: exit status 1."""
 
     exit_status = 1
+
+
+NO_MEMORY = ("can't allocate memory", "out of memory")
+"""What torch says on CPUs and on GPUs; it has no class of its own for the first."""
+
+
+def is_want_of_memory(error: BaseException) -> bool:
+    """Say whether an error means that memory did not suffice."""
+    line = str(error).lower()
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(words in line for words in NO_MEMORY))
 
 
 class InputError(LandtideError, ValueError):

@@ -138,7 +138,7 @@ def raise_error(output: str, last: str) -> NoReturn:
     try:
         record = storage.read_json(storage.join(output, ERROR))
     except FileNotFoundError:
-        advice = "a process that is killed has often run out of memory: lower model.batch or model.epoch_samples, or train.processes"
+        advice = "a process that is killed has often run out of memory: lower model.batch, train.processes or compute.memory"
         raise LandtideError(f"training ended without a result ({advice}); its last line: {last or 'none'}") from None
     raise (InputError if record["status"] == InputError.exit_status else LandtideError)(record["line"])
 

@@ -34,13 +34,13 @@ class PatchNetwork(Network):
         halo, module = self.halo, cast(Any, self.module)
         days = torch.from_numpy(doy.astype(np.float32))[None]
         padded = np.pad(x, ((0, 0), (0, 0), (halo, halo + BLOCK), (halo, halo + BLOCK)), constant_values=np.nan)
-        before = np.zeros((self.width, height, width), np.float32) if state is None else state
-        before = np.pad(before, ((0, 0), (halo, halo + BLOCK), (halo, halo + BLOCK)))
+        before = None if state is None else np.pad(state, ((0, 0), (halo, halo + BLOCK), (halo, halo + BLOCK)))
         share, after = np.empty((0,), np.float32), np.empty((self.width, height, width), np.float32)
         for row, column in _corners(height, width):
             rows, columns = slice(row, row + BLOCK + 2 * halo), slice(column, column + BLOCK + 2 * halo)
             values, mask = split_mask(padded[:, :, rows, columns].transpose(0, 2, 3, 1)[None])  # (1, T, H, W, C)
-            logits, told = module.year(values, mask, days, torch.from_numpy(before[None, :, rows, columns]))
+            begun = None if before is None else torch.from_numpy(before[None, :, rows, columns])
+            logits, told = module.year(values, mask, days, begun)
             inner = torch.softmax(logits, dim=3)[0, halo : halo + BLOCK, halo : halo + BLOCK].permute(2, 0, 1).numpy()
             if not share.size:
                 share = np.empty((len(inner), height, width), np.float32)

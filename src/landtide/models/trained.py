@@ -119,8 +119,9 @@ class TrainedModel:
 
     @property
     def state_width(self) -> int:
-        """Values of the state that is carried for each pixel; 0 = none."""
-        return self.scorer.width if self.across == "carried" and isinstance(self.scorer, Carrier) else 0
+        """Values of the state that is kept for each pixel, to be carried or because whole images are read; 0 = none."""
+        kept = self.across == "carried" or self.halo is not None
+        return self.scorer.width if kept and isinstance(self.scorer, Carrier) else 0
 
     @property
     def prior(self) -> np.ndarray:

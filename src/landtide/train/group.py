@@ -10,15 +10,13 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from landtide.core.errors import InputError, LandtideError
+from landtide.core.errors import InputError, LandtideError, is_want_of_memory
 from landtide.train.place import Place
 
 log = logging.getLogger(__name__)
 
 LOST = ("gloo", "nccl", "connection", "store", "socket")
 """Words in what torch.distributed raises when another process is gone."""
-
-NO_MEMORY = ("can't allocate memory", "out of memory")
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def joined(place: Place, device: str, *, pipeline: bool = False) -> Iterator[Gro
 
     pipeline  whether they divide the network rather than the samples
 
-    Raises InputError where the device is not there, LandtideError where a process is lost or memory does not suffice.
+    Raises InputError where the device is not there, LandtideError where a process is lost.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("train.device is cuda, and this machine has no usable GPU: write cpu or auto")
@@ -79,17 +77,12 @@ def joined(place: Place, device: str, *, pipeline: bool = False) -> Iterator[Gro
 
 @contextmanager
 def explained(place: Place) -> Iterator[None]:
-    """Say in one line what torch raises for a lost process or for want of memory."""
-    advice = "lower model.batch or model.epoch_samples, or raise compute.memory"
+    """Say in one line what torch raises for a lost process."""
     try:
         yield
-    except MemoryError as error:
-        raise LandtideError(f"training ran out of memory: {advice}") from error
     except RuntimeError as error:
         line = " ".join(str(error).split()).lower()
-        if any(word in line for word in NO_MEMORY):
-            raise LandtideError(f"training ran out of memory: {advice}") from error
-        if place.world > 1 and (isinstance(error, dist.DistError) or any(word in line for word in LOST)):
+        if place.world > 1 and not is_want_of_memory(error) and (isinstance(error, dist.DistError) or any(word in line for word in LOST)):
             raise LandtideError(
                 f"training process {place.rank} of {place.world} lost another one ({str(error).splitlines()[0]})"
             ) from error

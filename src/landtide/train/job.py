@@ -2,12 +2,14 @@
 
 import dataclasses
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from landtide import models
-from landtide.core.errors import InputError
+from landtide.core.errors import InputError, LandtideError, is_want_of_memory
 from landtide.io import storage
 from landtide.models.card import Card
 from landtide.train import data as samples
@@ -31,9 +33,34 @@ def train(spec: TrainSpec, place: Place | None = None) -> str:
     place  which of several processes this is; the first writes the result, and trains alone what is no network
 
     The same spec gives the same bytes on one machine with the same number of threads and processes.
-    Raises InputError where the samples cannot be learnt from.
+    Raises InputError where the samples cannot be learnt from, LandtideError where memory does not suffice.
     """
-    place = place or Place()
+    with _memory(spec):
+        return _train(spec, place or Place())
+
+
+@contextmanager
+def _memory(spec: TrainSpec) -> Iterator[None]:
+    """Say what to lower where memory does not suffice, whichever library met it first."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_want_of_memory(error):
+            raise
+        raise LandtideError(f"training {spec.model} ran out of memory: {advice(spec.model)}") from error
+
+
+def advice(model: str) -> str:
+    """Say what to lower so that a training takes less memory."""
+    samples_part = "compute.memory, half of which the samples may take"
+    if model == "convlstm":
+        return "lower model.patches, model.batch, model.patch or model.hidden"
+    if model in (*models.NETWORKS, "ensemble"):
+        return f"lower model.batch, the size of the network, train.processes, or {samples_part}"
+    return f"lower extract.per_class, compute.threads, or {samples_part}"
+
+
+def _train(spec: TrainSpec, place: Place) -> str:
     if spec.search is not None:
         from landtide.train import search  # Optuna is an extra of its own
 

@@ -13,7 +13,7 @@ from landtide.models.network import Network
 from landtide.train import continual, loop, pretrain, years
 from landtide.train import data as samples
 from landtide.train.batches import Source
-from landtide.train.checkpoint import Checkpoint
+from landtide.train.checkpoint import Checkpoint, Epoch
 from landtide.train.data import Facts
 from landtide.train.group import Group, joined
 from landtide.train.patches import Patches
@@ -22,6 +22,9 @@ from landtide.train.spec import Optimisation, TrainSpec, split_settings
 from landtide.train.stream import Streamed
 
 log = logging.getLogger(__name__)
+
+CHANCE = 1.5
+"""Times the share that guessing meets: below it a network is doubted."""
 
 
 def fit(spec: TrainSpec, place: Place, config: Any, optimisation: Optimisation) -> tuple[Network, dict[str, Any], Facts]:
@@ -44,7 +47,26 @@ def fit(spec: TrainSpec, place: Place, config: Any, optimisation: Optimisation) 
     if place.first:
         result.load_state_dict(best)
     report = {"device": group.device, "processes": place.world, "curve": [dataclasses.asdict(epoch) for epoch in curve]}
+    doubted = doubt(spec.model, curve, len(source.facts.seen))
+    if doubted is not None and place.first:
+        log.warning("%s", doubted)
+        report["doubt"] = doubted
     return Network(result.eval()), report, source.facts
+
+
+def doubt(model: str, curve: list[Epoch], classes: int) -> str | None:
+    """Say in a line that a network knows the classes hardly better than chance, None where it does or where nothing could be set apart."""
+    judged = [(epoch.validation, epoch.recall) for epoch in curve if epoch.validation is not None and epoch.recall is not None]
+    if not judged:
+        return None
+    recall = min(judged)[1]
+    if recall >= CHANCE / classes:
+        return None
+    more = "a larger area, more years or a smaller model.patch" if model == "convlstm" else "more samples"
+    return (
+        f"model {model} has hardly learnt: of labels set apart it meets {recall:.0%}, the mean of {classes} classes. "
+        f"Try {more}, another model.learning_rate, more model.epochs, or another model"
+    )
 
 
 def try_settings(spec: TrainSpec, settings: dict[str, Any], watch: Callable[[int, float | None], None]) -> None:

@@ -1,5 +1,6 @@
 """Patches of the cubes around the samples: what a network learns from that reads images, with labels at some of their pixels."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,6 +15,11 @@ from landtide.train.batches import Batch, Division, seed_of
 from landtide.train.data import Facts, TrainingData, class_weights, look, read, usable, validation_mask
 from landtide.train.group import Group
 from landtide.train.spec import Optimisation, TrainSpec
+
+log = logging.getLogger(__name__)
+
+LEAST_STEPS = 500
+"""Steps of the weights in a training: where there are few patches, each pass shows them several times."""
 
 
 @dataclass(frozen=True)
@@ -59,19 +65,23 @@ class Patches:
         self._rows = torch.from_numpy(np.flatnonzero(~held))
         self.validation = self._all.take(torch.from_numpy(np.flatnonzero(held)[group.rank :: group.world]))
         self._division = Division.of(len(self._rows), settings, group)
+        self._steps = max(self._division.steps, -(-LEAST_STEPS // settings.epochs))
         self._settings, self._seed, self._group = settings, spec.seed, group
+        if group.first:
+            log.info("%d patches of %d pixels, %d steps a pass", len(parts), patch, self._steps)
 
     @property
     def steps(self) -> int:
-        return self._division.steps
+        return self._steps
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         generator = torch.Generator().manual_seed(seed_of(self._seed, epoch))
-        order = self._rows[torch.randperm(len(self._rows), generator=generator)]
         size = self._division.batch
-        for number in range(self.steps * self._settings.accumulate):
-            start = (number * self._group.world + self._group.rank) * size
-            yield self._all.take(order[start : start + size].to(self._all.target.device))
+        for first in range(0, self._steps, self._division.steps):
+            order = self._rows[torch.randperm(len(self._rows), generator=generator)]
+            for number in range(min(self._division.steps, self._steps - first) * self._settings.accumulate):
+                start = (number * self._group.world + self._group.rank) * size
+                yield self._all.take(order[start : start + size].to(self._all.target.device))
 
 
 def mark(spec: TrainSpec, data: TrainingData, patch: int) -> Marked:
