@@ -1,7 +1,7 @@
 """How well each cleaning method finds wrong labels, and what a forest trained on what it keeps is worth.
 
     python benchmarks/label_noise.py [--quick] [--seeds N] [--first SEED] [--sets NAME ...] [--methods NAME ...] [--kinds NAME ...]
-                                     [--levels SHARE ...] [--json PATH] [--plot SVG] [--fit]
+                                     [--levels SHARE ...] [--json PATH] [--plot SVG] [--records JSON ...]
 
 True labels are made wrong on purpose: 10 to 50 % of the series, whole polygons at a time or each for itself, by any other class
 (symmetric) or by the one class that is most like the true one (confusing). ``world`` is a simulated world whose polygons are its
@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 from label_noise_plot import plot
 from sklearn.ensemble import ExtraTreesClassifier
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 
 from landtide import simulate
@@ -37,8 +36,8 @@ YEAR = 2020
 PLACES = 3000
 FOLDS = 3
 TREES = 60
-SURE = 0.9
-"""Trust from which labels are called sure."""
+SURE = 0.4
+"""Share of all series: the surest labels, until so many of them are right."""
 
 HALF_DEGREE = 0.5
 
@@ -126,32 +125,23 @@ def score(given: Labelled, kind: str, level: float, methods: list[str], seed: in
     yield {"method": "truth", "accuracy": accuracy(learnt.x, learnt.truth, np.ones(len(train)), held, seed)}
     for method in methods:
         judged = METHODS[method](places, seed)
-        kept, sure, right = judged.trust >= CUT, judged.trust >= SURE, judged.label == learnt.truth
+        kept, right = judged.trust >= CUT, judged.label == learnt.truth
         yield {
             "method": method,
             "precision": float(right[kept].mean()) if kept.any() else 0.0,
             "recall": float(right[kept].sum() / len(right)),
-            "sure precision": float(right[sure].mean()) if sure.any() else 0.0,
-            "sure recall": float(right[sure].sum() / len(right)),
+            "surest": surest(judged.trust, right),
             "calibration": calibration_error(judged.trust, right),
             "accuracy": accuracy(learnt.x[kept], judged.label[kept], judged.trust[kept], held, seed),
         }
 
 
-def fit() -> dict[str, float]:
-    """Fit the weights of trust to worlds 1 and 2 under confusing and under symmetric noise."""
-    features, right = [], []
-    for seed, polygons, pixels in ((1, KINDS[0], KINDS[2]), (2, KINDS[1], KINDS[3])):
-        given = world(seed)
-        for kind, level in ((polygons, 0.0), (polygons, 0.1), (polygons, 0.3), (polygons, 0.5), (pixels, 0.3)):
-            noisy = spoil(given, kind, level, seed)
-            judged = METHODS["landtide"](places_of(given.x, noisy, given.polygon, int(given.truth.max())), seed)
-            assert judged.features is not None
-            names = list(judged.features)
-            features.append(np.stack(list(judged.features.values()), axis=1))
-            right.append(judged.label == given.truth)
-    model = LogisticRegression().fit(np.concatenate(features), np.concatenate(right))
-    return {"constant": round(float(model.intercept_[0]), 2), **dict(zip(names, model.coef_[0].round(2).tolist(), strict=True))}
+def surest(trust: np.ndarray, right: np.ndarray) -> float:
+    """Return the precision of the surest labels that hold `SURE` of all series as right ones; equal trust stands or falls together."""
+    for cut in np.unique(trust)[::-1]:
+        if right[trust >= cut].sum() >= SURE * len(right):
+            return float(right[trust >= cut].mean())
+    return float(right.mean())
 
 
 def accuracy(x: np.ndarray, label: np.ndarray, trust: np.ndarray, held: Labelled, seed: int) -> float:
@@ -165,12 +155,11 @@ def accuracy(x: np.ndarray, label: np.ndarray, trust: np.ndarray, held: Labelled
 
 def main() -> None:
     options = arguments()
-    if options.fit:
-        print(fit())
-        return
-    records: list[dict[str, float | str]] = []
+    records: list[dict[str, float | str]] = [
+        record for path in options.records for record in json.loads(path.read_text("utf-8"))["records"]
+    ]
     for name in options.sets:
-        for seed in range(options.first, options.first + options.seeds):
+        for seed in () if options.records else range(options.first, options.first + options.seeds):
             given = world(seed) if name == "world" else real(name)
             for kind, level in settings(options):
                 for found in score(given, kind, level, options.methods, seed):
@@ -193,7 +182,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
-    parser.add_argument("--fit", action="store_true", help="fit the weights of trust (landtide/extract/trust.py)")
+    parser.add_argument("--records", type=Path, nargs="+", default=[], help="JSON of earlier runs: print and draw those, run nothing")
     options = parser.parse_args()
     if options.quick:
         options.sets, options.kinds, options.levels, options.seeds = ["world"], KINDS[:1], (0.3,), 1
@@ -213,7 +202,7 @@ def mean(records: list[dict[str, float | str]], value: str, **where: float | str
 
 
 def table(records: list[dict[str, float | str]], name: str, options: argparse.Namespace) -> str:
-    """Return Markdown of one set: overall accuracy (precision / recall of what is kept, calibration error), a row a setting."""
+    """Return Markdown of one set: accuracy (precision / recall of what is kept, precision at recall 0.4, calibration), a row a setting."""
     lines = [
         f"\n**{name}**\n",
         "| noise | truth | " + " | ".join(options.methods) + " |",
@@ -223,15 +212,17 @@ def table(records: list[dict[str, float | str]], name: str, options: argparse.Na
         where = {"kind": kind, "level": level}
         cells = [f"{mean(records, 'accuracy', method='truth', **where):.3f}"]
         for method in options.methods:
-            values = [mean(records, value, method=method, **where) for value in ("accuracy", "precision", "recall", "calibration")]
-            cells.append("{:.3f} ({:.2f}/{:.2f}, {:.2f})".format(*values))
+            values = [
+                mean(records, value, method=method, **where) for value in ("accuracy", "precision", "recall", "surest", "calibration")
+            ]
+            cells.append("{:.3f} ({:.2f}/{:.2f}, {:.2f}, {:.2f})".format(*values))
         lines.append(f"| {kind if level else 'none'} {100 * level:.0f} % | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def rows(records: list[dict[str, float | str]], options: argparse.Namespace) -> list[dict[str, object]]:
     """Return one row a set, method and setting: accuracy beside that of raw labels."""
-    seeds = list(range(options.first, options.first + options.seeds))
+    seeds = sorted({int(record["seed"]) for record in records})
     protocol = f"one of {FOLDS} grouped folds tested, {TREES} trees; labels of trust {CUT:g} and more"
     result: list[dict[str, object]] = []
     runs = [(held, *rest) for held in options.sets for rest in product(settings(options), options.methods)]

@@ -8,6 +8,7 @@ from landtide.extract import trust
 from landtide.extract.bags import explain_polygons
 from landtide.extract.confident import confident
 from landtide.extract.features import principal_scores
+from landtide.extract.groups import judge_groups
 from landtide.extract.places import Judged, Places
 from landtide.extract.rivals import ancestor, raw
 from landtide.extract.select import Selection, select_pixels
@@ -48,6 +49,18 @@ def vocabulary(places: Places, seed: int) -> Judged:
 
 
 def landtide(places: Places, seed: int) -> Judged:
+    """Label every place by the way made for labels of its kind: polygons of a map that may hold several classes, or groups of one."""
+    return _of_map(places, seed) if places.mixed else _of_groups(places, seed)
+
+
+def _of_groups(places: Places, seed: int) -> Judged:
+    """Label groups of one class by what classifiers that never saw them say, and by what they are called; trust is the probability."""
+    posterior = judge_groups(places.scores / np.sqrt(places.deviation), places.label, places.polygon, places.classes, seed)
+    label = np.where(places.label > 0, posterior.argmax(axis=1) + 1, 0).astype(np.uint8)
+    return Judged(label, posterior.max(axis=1))
+
+
+def _of_map(places: Places, seed: int) -> Judged:
     """Label every place by what its words mean over the whole map, by what explains the codes of whole polygons, and by its own code.
 
     1. Vocabularies give every word a meaning from the codes around it. 2. Networks held to that meaning explain what polygons are
@@ -59,11 +72,11 @@ def landtide(places: Places, seed: int) -> Judged:
     for turn in range(ROUNDS):
         found = explain_polygons(places.scores, places.deviation, places.bag, places.evidence, posterior, seed + turn)
         posterior = (found + meaning.posterior) / 2
-    judged = heed_own_code(found, places.evidence, MIXED_POWER if places.mixed else 1.0)
+    judged = heed_own_code(found, places.evidence, MIXED_POWER)
     selection = _select(places, seed)
     label = (judged.argmax(axis=1) + 1).astype(np.uint8)
     features = trust.old_map_features(judged, meaning.misfit, label, places.label)
-    score = trust.logistic(features, trust.OLD_MAP if places.mixed else trust.GROUPS)
+    score = trust.logistic(features, trust.OLD_MAP)
     rescued = _rescue(label, score, places.label, selection.core)
     return Judged(label, score, selection, rescued, features)
 

@@ -7,16 +7,10 @@ import numpy as np
 from landtide.core.errors import InputError
 from landtide.core.legend import Legend
 from landtide.extract.features import principal_scores, standardise
+from landtide.extract.groups import FOLDS, judge_groups
 
 AT_ITS_WORD = 0.99
 """Trust of a point of which nothing tells that it is wrong, where too few points are there to judge it."""
-
-FOLDS = 5
-TREES = 200
-
-SHARPNESS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
-NOISE = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
-"""Values among which the data choose."""
 
 JUDGED = 50
 """Points from which on they can judge each other."""
@@ -67,43 +61,14 @@ def point_trust(x: np.ndarray, label: np.ndarray, year: np.ndarray, group: np.nd
     year   (N,) number of the year
     group  (N,) points that are never judged by each other
 
-    Classifiers that did not see a point's group give it class probabilities p. Its label is taken to come from p ** sharpness with
-    probability 1 - noise, and from any class at random else; the sharpness of p (forests are too modest) and the noise are those under
-    which the labels as they are were likeliest. The trust is then the chance of the first. Source: ours, in the manner of the noise model
-    of Mnih and Hinton 2012, ICML.
+    Too few points to judge each other are taken at their word. Source: see `landtide.extract.groups`.
     """
-    classes, own = np.unique(label, return_inverse=True)
-    if len(classes) < 2 or min(len(np.unique(group[own == k])) for k in range(len(classes))) < FOLDS or len(np.unique(group)) < JUDGED:
+    kinds, own = np.unique(label, return_inverse=True)
+    if len(kinds) < 2 or min(len(np.unique(group[own == k])) for k in range(len(kinds))) < FOLDS or len(np.unique(group)) < JUDGED:
         return np.full(len(label), AT_ITS_WORD, np.float32)
-    from sklearn.ensemble import ExtraTreesClassifier  # seconds to load, and most studies have no points
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    scores = principal_scores(standardise(x, year)).values
-    p = np.zeros((len(label), len(classes)))
-    for train, test in StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(scores, own, group):
-        forest = ExtraTreesClassifier(TREES, min_samples_leaf=2, class_weight="balanced", random_state=seed, n_jobs=1)
-        held = forest.fit(scores[train], own[train]).classes_
-        p[np.ix_(test, held)] = forest.predict_proba(scores[test])
-    return _from_own_class(p, own)
-
-
-def _from_own_class(p: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """Return the probability (N,) float32 that a label comes from its class probabilities rather than from chance.
-
-    p    (N, K) probabilities by points of other groups
-    own  (N,) column of each point's label
-    """
-    best, found = -np.inf, np.zeros(len(own))
-    logs = np.log(np.maximum(p, 1e-3))
-    for sharpness in SHARPNESS:
-        powered = np.exp(sharpness * (logs - logs.max(axis=1, keepdims=True)))
-        mine = (powered / powered.sum(axis=1, keepdims=True))[np.arange(len(own)), own]
-        for noise in NOISE:
-            signal, chance = (1 - noise) * mine, noise / p.shape[1]
-            likelihood = float(np.log(signal + chance).sum())
-            if likelihood > best:
-                best, found = likelihood, signal / (signal + chance)
-    return np.asarray(found, np.float32)
+    scores = principal_scores(standardise(x, year))
+    belief = judge_groups(scores.values / np.sqrt(scores.deviation), own + 1, group, len(kinds), seed)
+    return belief[np.arange(len(own)), own]
 
 
 def _nearest(year: int, years: list[int]) -> int:

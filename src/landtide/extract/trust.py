@@ -2,10 +2,8 @@
 
 import numpy as np
 
-# OLD_MAP is what `benchmarks/label_cleaning.py --fit` gives on simulated worlds 1 to 8, GROUPS what `benchmarks/label_noise.py --fit`
-# gives on worlds 1 and 2 under noise of 0 to 50 %. Weights of other worlds differ, so their signs mean little.
+# What `benchmarks/label_cleaning.py --fit` gives on simulated worlds 1 to 8. Weights of other worlds differ, so their signs mean little.
 OLD_MAP = {"constant": 0.23, "confidence": 0.7, "misfit": -2.66, "same": -0.18}
-GROUPS = {"constant": 0.79, "confidence": 0.83, "misfit": -2.89, "same": 0.08}
 
 # STABLE was fitted once on preliminary labels of two simulated worlds of 256 px; no script repeats that fit.
 STABLE = {"constant": -0.24, "vote": 0.23, "agrees": 0.77, "differs": -0.21}
