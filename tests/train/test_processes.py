@@ -105,8 +105,8 @@ def test_divided_layers_learn_the_same_as_one_process(folder: Path) -> None:
 
 
 def test_one_process_goes_on_from_what_divided_layers_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = train(layered(folder, "never cut", batch=16, accumulate=2, epochs=6))
-    begun = layered(folder, "begun", batch=16, accumulate=2, epochs=6, parallel="pipeline")
+    whole = train(layered(folder, "never cut", blocks=1, batch=16, accumulate=2, epochs=6))
+    begun = layered(folder, "begun", blocks=1, batch=16, accumulate=2, epochs=6, parallel="pipeline")
     (folder / "begun.json").write_text(begun.to_json(), "utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "0"]
     command += ["-m", "landtide.train", f"file://{folder}/begun.json"]

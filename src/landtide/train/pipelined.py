@@ -82,8 +82,8 @@ class Pipelined:
         self._stage = Stage(network, settings, group).to(group.device)
         self.network: nn.Module = network
         self._relay = Relay(self._stage, group)
-        part = PipelineStage(self._stage, group.stage, group.stages, torch.device(group.device))
-        self._schedule = Schedule1F1B(part, settings.accumulate, loss_fn=self._loss)
+        self._count = settings.accumulate
+        self._schedule: Schedule1F1B | None = None
         self._current: tuple[Loss, Batch, Batch] | None = None
 
     def gradients(self, pairs: Iterable[Pair], loss: Loss) -> Tensor:
@@ -91,6 +91,7 @@ class Pipelined:
         batches, disturbed = zip(*pairs, strict=True)
         batch, seen = Batch.joined(batches), Batch.joined(disturbed)
         self._current = loss, batch, seen
+        self._schedule = self._schedule or self._scheduled(seen)
         inputs = (seen.x,) if self._stage.first else ()
         losses: list[Tensor] = []
         rows = torch.arange(len(batch), device=batch.target.device) if self._stage.last else None
@@ -98,6 +99,17 @@ class Pipelined:
             *inputs, mask=seen.mask, doy=seen.doy, target=rows, losses=losses if self._stage.last else None, return_outputs=False
         )
         return torch.stack(losses).detach().mean() if losses else torch.zeros((), device=self.group.device)
+
+    def _scheduled(self, step: Batch) -> Schedule1F1B:
+        """Return the schedule for steps of one size. Left to find out the shapes, torch would make a pass that moves the running means."""
+        part, network = self._stage, self._stage.network
+        series = step.x[: len(step) // self._count]
+        states = series.new_empty(*series.shape[:2], network.width).requires_grad_()
+        logits = series.new_empty(len(series), network.classes).requires_grad_()
+        enter, leave = series if part.first else states, logits if part.last else states
+        device = torch.device(self.group.device)
+        stage = PipelineStage(part, self.group.stage, self.group.stages, device, input_args=enter, output_args=leave)
+        return Schedule1F1B(stage, self._count, loss_fn=self._loss)
 
     def _loss(self, logits: Tensor, rows: Tensor) -> Tensor:
         """Return the loss of one of the batches, which the schedule names by its rows."""
