@@ -84,7 +84,10 @@ def _inputs(x: np.ndarray, doy: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
 def split_mask(x: np.ndarray) -> tuple[Tensor, Tensor]:
     """Return values (N, T, ..., C) with 0 for missing, and where (N, T, ...) there is an observation in any band."""
     missing = np.isnan(x)
-    return torch.from_numpy(np.where(missing, np.float32(0), x)), torch.from_numpy(~missing.all(axis=-1))
+    blind = missing[..., 0].copy()
+    for band in range(1, x.shape[-1]):  # in half the time of all(axis=-1), whose rows are a few bytes long
+        blind &= missing[..., band]
+    return torch.from_numpy(np.where(missing, np.float32(0), x)), torch.from_numpy(~blind)
 
 
 def restore(build: Builder, config: Any, card: Card, files: dict[str, bytes]) -> Network:
