@@ -175,7 +175,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="the world alone, one kind and level, one seed")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--first", type=int, default=31, help="first seed; none of 31 to 33 was used to choose a parameter")
+    parser.add_argument("--first", type=int, default=34, help="first seed; none of 34 to 36 was used to choose a parameter")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--levels", nargs="+", type=float, default=list(LEVELS), help="shares of wrong labels")

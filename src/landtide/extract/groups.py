@@ -36,6 +36,9 @@ are hard to tell were overruled: 6 % of all labels of a simulated world without 
 STRANGERS = (0.05, 20.0)
 """Share of members that are of another class than their group, beforehand, and the groups that this is worth."""
 
+RIGHT = 0.5
+"""Least share of groups, and of members, that bear their own name: else two classes may swap their names and explain all labels as well."""
+
 STEPS = 40
 PSEUDO = 0.02
 """Groups, as a share of all, that are given beforehand to every mistake: none is impossible."""
@@ -171,7 +174,7 @@ def _explain(looks: np.ndarray, group: np.ndarray, named: np.ndarray, sharpness:
         pairs = called * ((seen * (weight / likelihood)[:, None]).T @ told)  # (K, K) groups of a class that are called something
         names = told * (seen @ called) / likelihood[:, None]  # (G, K)
         called = _group_mistakes(pairs, spread, shared)
-        member = _normalise((names * (weight / size)[:, None]).T @ named + spread * (0.9 * same + 0.1 * even))
+        member = _mostly_right(_normalise((names * (weight / size)[:, None]).T @ named + spread * (0.9 * same + 0.1 * even)))
         prior = _normalise((belief * weight[:, None]).sum(axis=0) + 0.01 * weight.sum() / classes)
         share = belief[group] / like  # (N, K)
         stranger = (share * odd).sum(axis=1) @ (weight / size)[group]
@@ -192,7 +195,16 @@ def _group_mistakes(pairs: np.ndarray, spread: float, shared: float) -> np.ndarr
     stay = (right + shared * right.sum() / whole.sum()) / (whole + shared)
     other = pairs + spread / len(pairs)
     np.fill_diagonal(other, 0.0)
-    return np.asarray(np.diag(stay) + (1 - stay)[:, None] * _normalise(other))
+    return _mostly_right(np.diag(stay) + (1 - stay)[:, None] * _normalise(other))
+
+
+def _mostly_right(mistakes: np.ndarray) -> np.ndarray:
+    """Return the rows with a diagonal of at least `RIGHT`."""
+    stay = np.diag(mistakes)
+    kept = np.maximum(stay, RIGHT)
+    result = mistakes * ((1 - kept) / np.maximum(1 - stay, 1e-12))[:, None]
+    np.fill_diagonal(result, kept)
+    return result
 
 
 def _normalise(values: np.ndarray) -> np.ndarray:
