@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from landtide.composite.gaps import fill_linear
 from landtide.composite.mask import dilate, disk
-from landtide.composite.median import median, sorting_network
+from landtide.composite.median import median, middle, middle_network, sorting_network
 from landtide.composite.radiometry import held, to_digital
 
 MISSING = -32768
@@ -64,14 +64,15 @@ def test_more_than_255_observations_count_as_255():
 
 
 @pytest.mark.parametrize("size", range(1, 21))
-def test_network_sorts_the_lower_half_of_every_pattern_of_zeros_and_ones(size):
+def test_networks_sort_what_they_are_for_in_every_pattern_of_zeros_and_ones(size):
     patterns = np.arange(2 ** min(size, 14))
-    values = (patterns[:, None] >> np.arange(size) & 1).astype(np.int16)  # by the 0-1 principle these suffice
-    expected = np.sort(values, axis=1)
-    for low, high in sorting_network(size):
-        pair = np.sort(values[:, [low, high]], axis=1)
-        values[:, [low, high]] = pair
-    np.testing.assert_array_equal(values[:, : size // 2 + 1], expected[:, : size // 2 + 1])
+    given = (patterns[:, None] >> np.arange(size) & 1).astype(np.int16)  # by the 0-1 principle these suffice
+    expected = np.sort(given, axis=1)
+    for network, places in ((sorting_network(size), list(range(size // 2 + 1))), (middle_network(size), list(middle(size)))):
+        values = given.copy()
+        for low, high in network:
+            values[:, [low, high]] = np.sort(values[:, [low, high]], axis=1)
+        np.testing.assert_array_equal(values[:, places], expected[:, places])
 
 
 @settings(max_examples=150, deadline=None)
