@@ -202,7 +202,7 @@ def _mostly_right(mistakes: np.ndarray) -> np.ndarray:
     """Return the rows with a diagonal of at least `RIGHT`."""
     stay = np.diag(mistakes)
     kept = np.maximum(stay, RIGHT)
-    result = mistakes * ((1 - kept) / np.maximum(1 - stay, 1e-12))[:, None]
+    result: np.ndarray = mistakes * ((1 - kept) / np.maximum(1 - stay, 1e-12))[:, None]
     np.fill_diagonal(result, kept)
     return result
 
