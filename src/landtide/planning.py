@@ -98,7 +98,7 @@ def _forecast(study: Study, checked: Checked, rate: compositing.Rate | None) -> 
             one.year,
             one.images,
             bands=study.band_ids,
-            channels=len(study.band_ids) + len(study.index_list),
+            channels=len(study.band_ids) + len(study.channels) - len(study.stored_bands),
             settings=study.composite,
             memory=compute.memory,
             threads=compute.workers * compute.threads,

@@ -176,6 +176,10 @@ def composite(run: Run, report: Report, retrieved: str) -> str:
                 "mask": mask.model_dump() if mask else None,
                 "composite": study.composite.model_dump(),
             }
+            sources, embedding = [manifest.source_of(item)], retrieving.embedding_of(study, year)
+            if embedding is not None:
+                settings["embedding"] = {"scale": embedding.scale, "offset": embedding.offset}
+                sources.append(retrieving.embedding_source(embedding))
             build = functools.partial(
                 compositing.build,
                 item.assets["items"].href,
@@ -183,13 +187,14 @@ def composite(run: Run, report: Report, retrieved: str) -> str:
                 year,
                 bands=study.stored_bands,
                 indices=study.index_list,
+                embedding=embedding,
                 mask=mask,
                 settings=study.composite,
                 memory=study.compute.memory,
                 pool=pool,
                 slabs=1 if pool.local else pool.workers,
             )
-            key = run.key("composite", name, str(year), settings, [manifest.source_of(item)])
+            key = run.key("composite", name, str(year), settings, sources)
             made[f"{name}/{year}"] = produce(run, report, key, build, study.composite.span(year), manifest.tile_of(item), [item])
             report.part = " ".join(filter(None, [report.part, name])) if name not in (report.part or "") else report.part
     report.count(cubes=len(made))

@@ -14,6 +14,7 @@ from landtide.core.period import Period
 from landtide.core.study import Composite, Mask
 from landtide.core.tile import Tile
 from landtide.io import cube, manifest, storage
+from landtide.io.embedding import Embedding
 from landtide.launch.workers import open_pool
 
 
@@ -84,6 +85,7 @@ def run(tmp_path: Path) -> Callable[..., tuple[cube.Cube, dict[str, Any], Any]]:
         slabs: int = 1,
         folder: str | None = None,
         indices: tuple[Index, ...] = (),
+        embedding: Embedding | None = None,
         **settings: Any,
     ) -> tuple[cube.Cube, dict[str, Any], Any]:
         items_uri = str(tmp_path / "items.json")
@@ -103,6 +105,7 @@ def run(tmp_path: Path) -> Callable[..., tuple[cube.Cube, dict[str, Any], Any]]:
                 pool=pool,
                 slabs=slabs,
                 indices=indices,
+                embedding=embedding,
             )
         written = out.item
         return cube.open_cube(written.assets["cube"].href), storage.read_json(written.assets["report"].href), written

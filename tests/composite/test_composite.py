@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from rasterio.windows import Window
 
 from landtide.composite import budget, engine, stream
@@ -18,6 +19,7 @@ from landtide.core.period import Period
 from landtide.core.study import Mask
 from landtide.io import cube, storage
 from landtide.io import raster as raster_io
+from landtide.io.embedding import Embedding
 from landtide.io.raster import open_raster
 
 NO_GAPS = {"gaps": "none"}
@@ -461,3 +463,30 @@ def test_indices_follow_the_bands_and_agree_with_them(run, write_raster, make_ti
     np.testing.assert_array_equal(np.isnan(values[:, 4]), np.isnan(nir) | (np.rint(nir * 1e6) > 32767))
     assert report["indices"]["NDVI"] == "(B08 - B04) / (B08 + B04)"
     assert written.assets["cube"].extra_fields["bands"][2:] == ["NDVI", "NDMI", "HUGE"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_embeddings_stand_at_every_observed_step(workers, run, write_raster, make_tile, item, asset, tmp_path):
+    rng = np.random.default_rng(4)
+    rasters = [rng.integers(1, 5000, (300, 140)).astype(np.uint16) for _ in range(3)]
+    for raster in rasters[1:]:
+        raster[:40] = 0
+    rasters[0][:20, :20] = 0
+    days = ("2021-02-05", "2021-05-05", "2021-09-05")
+    items = [item(day, f"{day}T10:00:00Z", {"B04": asset(write_raster(day, raster))}) for day, raster in zip(days, rasters, strict=True)]
+    told = rng.integers(-127, 128, (3, 160, 80)).astype(np.int8)
+    told[:, 5, 7] = -128
+    path, grid = str(tmp_path / "embedding.tif"), rasterio.Affine(20, 0, 599_980, 0, -20, 5_100_020)  # begins one pixel of its own before
+    with rasterio.open(
+        path, "w", driver="GTiff", width=80, height=160, count=3, dtype="int8", nodata=-128, crs="EPSG:32633", transform=grid
+    ) as dataset:
+        dataset.write(told)
+    embedding = Embedding(path, ("E001", "E002", "E003"), 1 / 127, 0.0)
+    opened, _, _ = run(items, make_tile(300, 140), workers=workers, slabs=workers, embedding=embedding, gaps="none")
+    assert opened.bands == ("B04", "E001", "E002", "E003")
+    values = opened.read(whole(opened))  # (T, C, h, w)
+    seen = ~np.isnan(values[:, 0])
+    expected = np.where(told == -128, np.nan, told / 127)[:, 1:, 1:].repeat(2, 1).repeat(2, 2)[:, :300, :140]
+    for step in range(12):
+        np.testing.assert_allclose(values[step, 1:], np.where(seen[step], expected, np.nan), atol=5.1e-5)
+    assert seen.any(axis=(1, 2)).tolist() == [month in (2, 5, 9) for month in range(1, 13)]

@@ -39,7 +39,7 @@ class Load:
     """Bands that are read."""
 
     channels: int
-    """Channels that a composite is made in: the bands, then the indices."""
+    """Channels that a composite is made in: the bands, the indices, the embeddings."""
 
     most: int
     """Acquisitions in the busiest step."""

@@ -26,6 +26,7 @@ from landtide.core.period import Period
 from landtide.core.study import Composite, Mask
 from landtide.core.tile import Tile
 from landtide.io.cube import create_cube
+from landtide.io.embedding import Embedding
 from landtide.io.manifest import Writing
 
 logger = logging.getLogger(__name__)
@@ -56,12 +57,14 @@ def build(
     out: Writing,
     pool: Pool,
     indices: tuple[Index, ...] = (),
+    embedding: Embedding | None = None,
     slabs: int = 1,
 ) -> None:
     """Composite the acquisitions of a year into ``cube.zarr`` and tell in ``composite.json`` what each step rests on.
 
     items_uri  ItemCollection that retrieval prepared: assets by band id, each with its scale and offset decided
     bands      the first channels of the cube, in order; the indices follow. Bands that only an index needs are read and not stored
+    embedding  channels that come last, the same at every step that has an observation
     memory     bytes that a process may use; the work is cut to it, whatever the size of the tile
     slabs      parts of the tile that workers do at the same time, each in a process of its own, possibly on another machine. One slab is
                done in this process by all threads: no worker has to start, and every block is read once. Between slabs a row of blocks
@@ -77,8 +80,8 @@ def build(
     found = read_acquisitions(items_uri, [settings.span(year)], read, asset, detected)
     if not found:
         raise InputError(f"tile {tile.name} has no acquisition in {year}: take the year out of `years`, or widen `source`")
-    channels = (*bands, *(index.name for index in indices))
-    task = Task(out.path(CUBE), tile, year, read, channels, indices, mask, settings, memory)
+    channels = (*bands, *(index.name for index in indices), *(embedding.names if embedding else ()))
+    task = Task(out.path(CUBE), tile, year, read, channels, indices, embedding, mask, settings, memory)
     while True:
         try:
             job, tally, digests = _composite(task, found, pool, slabs)
@@ -117,6 +120,7 @@ class Task:
     """Of the cube."""
 
     indices: tuple[Index, ...]
+    embedding: Embedding | None
     mask: Mask | None
     settings: Composite
     memory: int
@@ -129,7 +133,8 @@ def _composite(task: Task, found: list[Acquisition], pool: Pool, slabs: int) -> 
     with tempfile.TemporaryDirectory(prefix="landtide-masks-") as scratch:
         series = series_of(found, task, threads, Path(scratch))
         headers, steps = _headers(series.acquisitions, tile, threads), len(series.periods)
-        load = load_of(series.acquisitions, headers, tile.shape, steps, len(task.read) + len(task.indices), len(looked), threads)
+        channels = len(task.read) + len(task.indices) + (len(task.embedding.names) if task.embedding else 0)
+        load = load_of(series.acquisitions, headers, tile.shape, steps, channels, len(looked), threads)
         size, lag = cut_of(load, headers, task.memory)
         attrs = {"year": task.year, "indices": {index.name: index.formula for index in task.indices}}
         digests = create_cube(task.cube, tile, series.periods, task.channels, attrs)
@@ -144,6 +149,7 @@ def _composite(task: Task, found: list[Acquisition], pool: Pool, slabs: int) -> 
             bands=task.read,
             indices=task.indices,
             channels=task.channels,
+            embedding=task.embedding,
             looked=looked,
             size=size,
             lag=lag,

@@ -31,6 +31,7 @@ from landtide.core.period import Period
 from landtide.core.study import Composite, Mask
 from landtide.core.tile import Tile
 from landtide.io.cube import CubeWriter
+from landtide.io.embedding import Embedding, read_embedding
 from landtide.io.raster import open_raster
 from landtide.io.storage import is_remote
 
@@ -59,6 +60,9 @@ class Job:
     indices: tuple[Index, ...]
     channels: tuple[str, ...]
     """Of the cube."""
+
+    embedding: Embedding | None
+    """Whose channels come last."""
 
     looked: tuple[str, ...]
     """Bands by whose series outliers in time are found; empty = none are looked for."""
@@ -141,6 +145,8 @@ class _Slab:
 
     def __post_init__(self) -> None:
         job = self.job
+        made = len(job.bands) + len(job.indices) + (len(job.embedding.names) if job.embedding else 0)
+        self.helpers = made - len(job.channels)  # bands that are not stored
         self.scratch = Path(tempfile.mkdtemp(prefix="landtide-masks-"))
         self.streams = [
             [Stream(layer, header, job.tile, self.cut) for layer, header in zip(acquisition.bands, headers, strict=True)]
@@ -162,7 +168,7 @@ class _Slab:
     def run(self) -> Done:
         job, cut = self.job, self.cut
         steps, bands, most = len(job.periods), len(job.bands), max(len(members) for members in self.steps)
-        channels, number, looked = bands + len(job.indices), len(job.acquisitions), len(job.looked)
+        channels, number, looked = self.helpers + len(job.channels), len(job.acquisitions), len(job.looked)
         if job.mask is not None:
             for n, read in self.share.masks.items():
                 self.masks[n] = read.unpack(self.scratch / str(n)) if isinstance(read, Part) else read
@@ -187,6 +193,8 @@ class _Slab:
                     block.dropped = drops[: number * pixels].reshape(number, pixels)
                     self._look(block, done)
                 self._reduce(block, stacks, composite, count, done)
+                if job.embedding is not None:
+                    add_embedding(composite[:, self.helpers :], read_embedding(job.embedding, job.tile, region))
                 self._write(writer, region, composite, count, done)
         done.digests, done.peak = writer.close(), peak_memory()
         return done
@@ -275,14 +283,25 @@ class _Slab:
 
     def _write(self, writer: CubeWriter, region: Window, composite: np.ndarray, count: np.ndarray, done: Done) -> None:
         shape = (int(region.height), int(region.width))
-        helpers = len(self.job.bands) + len(self.job.indices) - len(self.job.channels)  # bands that are not stored
-        values = composite.reshape(*composite.shape[:2], *shape)[:, helpers:]
+        values = composite.reshape(*composite.shape[:2], *shape)[:, self.helpers :]
         acts: list[Callable[[], None]] = writer.write(region, values, count.reshape(-1, *shape))
         for act in [self.threads.submit(act) for act in acts]:
             act.result()
         done.pixels += count.shape[1]
         done.observed += (count > 0).sum(axis=1)
         done.empty += int((count.max(axis=0) == 0).sum())
+
+
+def add_embedding(composite: np.ndarray, values: np.ndarray) -> None:
+    """Write the embedding into the last channels at every step that has an observation: a step without one stays missing as a whole.
+
+    composite  (T, C, P) int16, -32768 = missing
+    values     (E, h, w) int16 with h * w = P
+    """
+    count = len(values)
+    for step in composite:
+        observed = (step[:-count] != NODATA).any(axis=0)  # (P,)
+        step[-count:] = np.where(observed, values.reshape(count, -1), NODATA)
 
 
 @dataclass

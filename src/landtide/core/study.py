@@ -429,6 +429,25 @@ class Audit(Section):
     """Polygons with pictures on the page: about 25 kB each, in one file that a browser opens at once."""
 
 
+class Embeddings(Section):
+    """Further channels of each pixel and year, the same at all steps, as a foundation model gives them."""
+
+    rasters: dict[int, str]
+    """Year -> raster, on any grid: the nearest pixel counts."""
+
+    bands: int = Field(ge=1, le=1024)
+    """Of each raster; the channels are named E001 and so on."""
+
+    scale: float = Field(1.0, gt=0)
+    """Value = number in the raster x scale + offset; -3.2767 to 3.2767 can be held, in steps of 0.0001."""
+
+    offset: float = 0.0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(f"E{number:03d}" for number in range(1, self.bands + 1))
+
+
 class Study(Section):
     """One study, with every path absolute."""
 
@@ -440,6 +459,7 @@ class Study(Section):
     indices: list[str | dict[str, str]] = []
     """Further bands, computed on the composites: well-known names (NDVI ...), or tables name: formula of bands."""
 
+    embeddings: Embeddings | None = None
     mask: Mask | None = Mask()
     legend: str = "landtide10"
     old_map: OldMap | None = None
@@ -482,6 +502,9 @@ class Study(Section):
             early = [year for year in self.years if year < FIRST_YEAR]
             if early:
                 raise ValueError(f"years {early} lie before Sentinel-2, whose first images are of {FIRST_YEAR}")
+            without = [year for year in self.years if self.embeddings and year not in self.embeddings.rasters]
+            if without:
+                raise ValueError(f"embeddings.rasters lacks {', '.join(map(str, without))}: every year of the study needs its own")
         ids = list(self.channels)
         twice = sorted({name for name in ids if ids.count(name) > 1})
         if twice or not ids:
@@ -510,8 +533,8 @@ class Study(Section):
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """The channels of every array: the bands in the study's order, then the indices."""
-        return (*self.stored_bands, *(index.name for index in self.index_list))
+        """The channels of every array: the bands in the study's order, the indices, then the embeddings."""
+        return (*self.stored_bands, *(index.name for index in self.index_list), *(self.embeddings.names if self.embeddings else ()))
 
     @property
     def default_mask(self) -> bool:
@@ -528,6 +551,7 @@ PATHS = (
     ("source", "catalog"),
     ("source", "folder"),
     ("area", "geojson"),
+    ("embeddings", "rasters"),
     ("old_map", "uri"),
     ("old_map", "crosswalk"),
     ("evaluate", "reference"),

@@ -2,7 +2,7 @@
 
 from landtide.retrieve.area import resolve_tiles
 from landtide.retrieve.check import Checked, Planned, check
-from landtide.retrieve.digest import reference_sources
+from landtide.retrieve.digest import embedding_of, embedding_source, reference_sources
 from landtide.retrieve.fetch import UnreachedError, fetch, source_ids
 from landtide.retrieve.legends import load_crosswalk, load_legend
 from landtide.retrieve.old_map import old_map_source, positional_accuracy, warp_old_map
@@ -17,6 +17,8 @@ __all__ = [
     "SizeTable",
     "UnreachedError",
     "check",
+    "embedding_of",
+    "embedding_source",
     "fetch",
     "labelled_points",
     "load_crosswalk",

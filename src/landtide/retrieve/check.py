@@ -9,8 +9,10 @@ from landtide.core.errors import InputError
 from landtide.core.legend import Crosswalk, Legend
 from landtide.core.study import OldMap, Study
 from landtide.core.tile import Tile
+from landtide.io.embedding import check_embedding
 from landtide.retrieve import items
 from landtide.retrieve.area import resolve_tiles
+from landtide.retrieve.digest import embedding_of, embedding_source
 from landtide.retrieve.legends import load_crosswalk, load_legend
 from landtide.retrieve.old_map import known_codes
 from landtide.retrieve.place import shows
@@ -71,6 +73,8 @@ def check(study: Study) -> Checked:
         warnings.append(f"no item has the default mask {study.mask.asset}: the series is read unmasked, with its clouds")
     if study.old_map is not None and crosswalk is not None:
         warnings += _check_map(study.old_map, crosswalk, tiles, "old map")
+    for year in study.all_years():
+        _check_embedding(study, year, tiles)
     _check_reference(study, legend, tiles, warnings)
     if study.points is not None:
         _check_points(study.points, tiles, warnings)
@@ -106,6 +110,17 @@ def _years_there(study: Study, tiles: list[Tile]) -> str:
     years = Counter(items.moment(item).year for item in over)
     listed = ", ".join(f"{year} ({count})" for year, count in sorted(years.items()))
     return f"; years with acquisitions: {listed or 'none over this area'}"
+
+
+def _check_embedding(study: Study, year: int, tiles: list[Tile]) -> None:
+    """Check that the embeddings of a year can be read and cover a part of every tile."""
+    embedding = embedding_of(study, year)
+    if embedding is None:
+        return
+    embedding_source(embedding)
+    for tile in tiles:
+        if not check_embedding(embedding, tile):
+            raise InputError(f"embeddings: {embedding.uri} of {year} lies beside tile {tile.name}: correct embeddings.rasters")
 
 
 def _check_map(settings: OldMap, crosswalk: Crosswalk, tiles: list[Tile], what: str) -> list[str]:

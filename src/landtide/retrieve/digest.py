@@ -11,6 +11,7 @@ import pystac
 from landtide.core.errors import InputError
 from landtide.core.study import Study
 from landtide.io import archive, storage
+from landtide.io.embedding import Embedding
 from landtide.retrieve.api import with_token
 
 MULTIHASH = {"1220": "sha256", "1620": "sha3_256", "1114": "sha1", "1340": "sha512", "1440": "sha3_512", "d50110": "md5"}
@@ -54,6 +55,20 @@ def reference_sources(study: Study) -> list[str]:
         except FileNotFoundError:
             raise InputError(f"evaluate: {uri} does not exist: correct its path in the study file") from None
     return found
+
+
+def embedding_of(study: Study, year: int) -> Embedding | None:
+    """Return the embeddings of a year, None where the study has none."""
+    told = study.embeddings
+    return Embedding(told.rasters[year], told.names, told.scale, told.offset) if told is not None else None
+
+
+def embedding_source(embedding: Embedding) -> str:
+    """Return what names the content of embeddings, for content ids. Raises InputError where they do not exist."""
+    try:
+        return f"embedding:{asset_source(embedding.uri, None)}"
+    except FileNotFoundError:
+        raise InputError(f"embeddings: {embedding.uri} does not exist: correct embeddings.rasters in the study file") from None
 
 
 def checksum_of(asset: pystac.Asset) -> str | None:
