@@ -60,9 +60,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "dropout": 0.2,
     },
 }
-ENSEMBLE = ("tempcnn", "tempcnn", "tempcnn", "lstm", "ltae", "transformer", "forest")
-"""Members. Seed s of the ensemble takes seed s of each, and of one that stands again seeds s + 1, s + 2, in a ring."""
-
+ENSEMBLE = ("tempcnn", "lstm", "ltae", "transformer", "forest")
+"""Members by default."""
 
 PUBLISHED = {
     "InceptionTime ensemble": 0.7722,
@@ -215,12 +214,10 @@ def days(count: int, steps: int) -> np.ndarray:
 def ensembles(shares: dict[tuple[str, str], list[np.ndarray]], judge: Part, part: str) -> Iterator[dict[str, Any]]:
     """Score the mean probability of those members of the ensemble that were asked for, seed by seed: what ``ensemble`` of them gives."""
     for inputs in INPUTS:
-        chosen = [(name, ENSEMBLE[:place].count(name)) for place, name in enumerate(ENSEMBLE) if (name, inputs) in shares]
-        chosen = [(name, again) for name, again in chosen if again < len(shares[name, inputs])]
-        if len({name for name, _ in chosen}) > 1:
-            seeds = len(shares[chosen[0][0], inputs])
-            means = [np.mean([shares[name, inputs][(seed + again) % seeds] for name, again in chosen], axis=0) for seed in range(seeds)]
-            yield row(f"ensemble of {', '.join(name for name, _ in chosen)}, {inputs}", means, judge, part)
+        names = [name for name in ENSEMBLE if (name, inputs) in shares]
+        if len(names) > 1:
+            members = zip(*(shares[name, inputs] for name in names), strict=True)
+            yield row(f"ensemble of {', '.join(names)}, {inputs}", [np.mean(one, axis=0) for one in members], judge, part)
 
 
 def row(name: str, shares: list[np.ndarray], judge: Part, part: str) -> dict[str, Any]:

@@ -7,13 +7,13 @@ from numba import njit
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.tree._tree import Tree
 
-LANES = 64
+LANES = 128
 """Rows that walk a tree together: their loads overlap."""
 
-GROUP = 4
-"""Trees that a run of rows walks before the next rows are read."""
+GROUP = 32
+"""Trees that a run of rows walks before the next rows are read: rows are larger than nodes."""
 
-SURE = 10
+SURE = 8
 """Levels that all lanes walk before anyone looks which of them have arrived; a leaf leads to itself."""
 
 BLOCK = 4096

@@ -87,7 +87,9 @@ def split_mask(x: np.ndarray) -> tuple[Tensor, Tensor]:
     blind = missing[..., 0].copy()
     for band in range(1, x.shape[-1]):  # in half the time of all(axis=-1), whose rows are a few bytes long
         blind &= missing[..., band]
-    return torch.from_numpy(np.where(missing, np.float32(0), x)), torch.from_numpy(~blind)
+    values = x.astype(np.float32)
+    np.copyto(values, np.float32(0), where=missing)  # half the time of np.where
+    return torch.from_numpy(values), torch.from_numpy(~blind)
 
 
 def restore(build: Builder, config: Any, card: Card, files: dict[str, bytes]) -> Network:

@@ -13,9 +13,9 @@ def fill_gaps(x: np.ndarray) -> np.ndarray:
     Steps count as equally long: composites are regular, and SVM and forest see no dates.
     """
     holes = np.isnan(x)
-    broken = np.flatnonzero(holes.any(axis=(1, 2)))
-    if not broken.size:
+    if not holes.any():
         return x
+    broken = np.flatnonzero(holes.any(axis=(1, 2)))
     filled = x.copy()
     filled[broken] = _interpolate(x[broken], holes[broken])
     return filled

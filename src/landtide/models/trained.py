@@ -159,7 +159,9 @@ class TrainedModel:
         result = np.zeros((len(x), len(self.legend)), np.float32)
         result[:, np.asarray(self.card.classes_seen) - 1] = 1 / len(self.card.classes_seen)
         if self.across != "carried":
-            if seen.size:
+            if 0 < seen.size == len(x):
+                result = self.scorer.probability(series, doy)  # without a copy of the series
+            elif seen.size:
                 result[seen] = self.scorer.probability(series[seen], doy[seen])
             return result, None
         assert isinstance(self.scorer, Carrier)
