@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import pystac
 
 from landtide import retrieve as retrieving
-from landtide.core.errors import InputError, LandtideError, is_want_of_memory
+from landtide.core.errors import InputError, LandtideError, memory_explained
 from landtide.core.legend import Crosswalk, Legend
 from landtide.core.period import Period
 from landtide.core.study import Study
@@ -23,6 +23,9 @@ from landtide.launch import clusters, progress, workers
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
+
+LESS_MEMORY = "lower compute.workers, or compute.memory, by which windows and draws are cut, or free memory on the machine"
+"""What a step that ran out of memory, in this process or a worker of it, advises."""
 
 ALGORITHMS = {
     "retrieve": 2,
@@ -157,7 +160,7 @@ def step_of(name: str) -> Callable[[Callable[..., Result]], Callable[..., Result
             title = f"{name} {arguments[0]}" if name == "train" else name
             progress.tell(progress.Event(title, "started"))
             try:
-                with _disk_errors(study_uri), _memory_errors(name):
+                with _disk_errors(study_uri), memory_explained(name, LESS_MEMORY):
                     result = function(load(study_uri), report, *arguments, **named)
             except Exception as error:
                 progress.tell(progress.Event(title, "failed", report.part, time.monotonic() - start))
@@ -198,20 +201,6 @@ def _disk_errors(uri: str) -> Iterator[None]:
         if path is not None and path.exists() and shutil.disk_usage(path).free < 2**20:
             raise InputError(f"no space left on the disk of {path}: free some, or choose another workspace") from error
         raise
-
-
-@contextmanager
-def _memory_errors(step: str) -> Iterator[None]:
-    """Name want of memory as the reason, in this process or a worker of it, with what to lower."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not is_want_of_memory(error):
-            raise
-        raise LandtideError(
-            f"{step} ran out of memory: lower compute.workers, or compute.memory, by which windows and draws are cut, "
-            "or free memory on the machine"
-        ) from error
 
 
 def produce(

@@ -34,7 +34,7 @@ def median(stack: np.ndarray, composite: np.ndarray, count: np.ndarray, pixels: 
     Of an even number of observations it is the mean of the middle two, halves rounded to even, as `numpy.nanmedian` and `rint` do.
     """
     seen = np.zeros(len(stack), np.int64)
-    _median(stack, middle_network(len(stack)), composite, count, seen, pixels.start, pixels.stop)
+    _median(stack, middle_network(len(stack)), middle(len(stack)), composite, count, seen, pixels.start, pixels.stop)
     return seen
 
 
@@ -84,13 +84,20 @@ def _network(size: int, needed: set[int]) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def _median(
-    stack: np.ndarray, network: np.ndarray, composite: np.ndarray, count: np.ndarray, seen: np.ndarray, begin: int, end: int
+    stack: np.ndarray,
+    network: np.ndarray,
+    places: tuple[int, int],
+    composite: np.ndarray,
+    count: np.ndarray,
+    seen: np.ndarray,
+    begin: int,
+    end: int,
 ) -> None:
     observations, bands, _ = stack.shape
     values = np.empty((observations, BLOCK), np.int16)
     valid = np.empty(BLOCK, np.int16)
     full = np.empty((observations, BLOCK), np.uint8)
-    low, high = max(observations // 2 - 1, 0), observations // 2  # as `middle`, which is not compiled
+    low, high = places
     alone = high if observations % 2 else low
     for first in range(begin, end, BLOCK):
         size = min(BLOCK, end - first)

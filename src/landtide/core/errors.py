@@ -1,5 +1,8 @@
 """The two ways in which landtide fails, the exit status that each stands for, and want of memory as libraries tell it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class LandtideError(Exception):
     """The work failed although the input was right: exit status 1."""
@@ -15,6 +18,17 @@ def is_want_of_memory(error: BaseException) -> bool:
     """Say whether an error means that memory did not suffice."""
     line = str(error).lower()
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(words in line for words in NO_MEMORY))
+
+
+@contextmanager
+def memory_explained(what: str, advice: str) -> Iterator[None]:
+    """Name want of memory as the reason for a failure of ``what``, with what to lower, whichever library met it first."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_want_of_memory(error):
+            raise
+        raise LandtideError(f"{what} ran out of memory: {advice}") from error
 
 
 class InputError(LandtideError, ValueError):

@@ -11,7 +11,7 @@ import numpy as np
 FOLDS = 5
 TREES = 60
 FIT = 12_000
-"""Series that a fold's trees learn from."""
+"""Series that a fold's classifiers learn from."""
 
 ROUNDS = 3
 """Rounds of learning from what the round before made of the labels; the first takes them as they are."""
@@ -26,6 +26,8 @@ LANDMARKS = 800
 """Series that the kernel regression is spanned by."""
 
 RIDGE = 3.0
+"""Weight of the kernels' size in their regression: smooth enough that a wrong label does not sway its neighbours alone."""
+
 ODD = 0.1
 """Share of groups that look like any class by chance. Without it the classifiers' mistakes pass for the labels'."""
 
@@ -44,7 +46,7 @@ PSEUDO = 0.02
 """Groups, as a share of all, that are given beforehand to every mistake: none is impossible."""
 
 LEAST = 1e-3
-"""Least probability that a forest gives a class: its trees are some hundred."""
+"""Least probability that classifiers give a class: some dozens of trees say no less."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +58,6 @@ class Mistakes:
 
     member: np.ndarray
     """(K, K) probability that a member of a group called the row bears the label of the column."""
-
-    prior: np.ndarray
-    """(K,) share of groups."""
-
-    strangers: float
-    """Share of members that are of another class than their group."""
-
-    sharpness: float
-    """Power of what classifiers say."""
 
 
 def judge_groups(x: np.ndarray, label: np.ndarray, group: np.ndarray, classes: int, seed: int) -> np.ndarray:
@@ -144,13 +137,13 @@ def explain_labels(said: np.ndarray, group: np.ndarray, named: np.ndarray) -> tu
     named  (G, K) members that bear each label
     """
     ratio = np.log(said) - np.log(said.mean(axis=0))
-    tried = [_explain(ratio * sharpness, group, named, sharpness) for sharpness in SHARPNESS]
+    tried = [_explain(ratio * sharpness, group, named) for sharpness in SHARPNESS]
     best = max(range(len(tried)), key=lambda number: tried[number][2])
     return tried[best][0], tried[best][1]
 
 
-def _explain(looks: np.ndarray, group: np.ndarray, named: np.ndarray, sharpness: float) -> tuple[np.ndarray, Mistakes, float]:
-    """Return the class probabilities of each series, the mistakes and the log-likelihood under one sharpness."""
+def _explain(looks: np.ndarray, group: np.ndarray, named: np.ndarray) -> tuple[np.ndarray, Mistakes, float]:
+    """Return the class probabilities of each series, the mistakes and the log-likelihood, with looks (N, K) of one sharpness."""
     classes = named.shape[1]
     size = named.sum(axis=1)
     weight = size**TOGETHER
@@ -179,8 +172,8 @@ def _explain(looks: np.ndarray, group: np.ndarray, named: np.ndarray, sharpness:
         share = belief[group] / like  # (N, K)
         stranger = (share * odd).sum(axis=1) @ (weight / size)[group]
         strangers = float((stranger + STRANGERS[0] * STRANGERS[1] * weight.mean()) / (weight.sum() + STRANGERS[1] * weight.mean()))
-        own = (1 - strangers) * share * looks + strangers * prior * looks * share.sum(axis=1, keepdims=True)
-    return _normalise(own), Mistakes(called, member, prior, strangers, sharpness), total
+    own = (1 - strangers) * share * looks + strangers * prior * looks * share.sum(axis=1, keepdims=True)
+    return _normalise(own), Mistakes(called, member), total
 
 
 def _likelihood(logs: np.ndarray, group: np.ndarray, worth: np.ndarray) -> np.ndarray:

@@ -2,14 +2,12 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from landtide import models
-from landtide.core.errors import InputError, LandtideError, is_want_of_memory
+from landtide.core.errors import InputError, memory_explained
 from landtide.io import storage
 from landtide.models.card import Card
 from landtide.train import data as samples
@@ -35,19 +33,8 @@ def train(spec: TrainSpec, place: Place | None = None) -> str:
     The same spec gives the same bytes on one machine with the same number of threads and processes.
     Raises InputError where the samples cannot be learnt from, LandtideError where memory does not suffice.
     """
-    with _memory(spec):
+    with memory_explained(f"training {spec.model}", advice(spec.model)):
         return _train(spec, place or Place())
-
-
-@contextmanager
-def _memory(spec: TrainSpec) -> Iterator[None]:
-    """Say what to lower where memory does not suffice, whichever library met it first."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not is_want_of_memory(error):
-            raise
-        raise LandtideError(f"training {spec.model} ran out of memory: {advice(spec.model)}") from error
 
 
 def advice(model: str) -> str:
